@@ -1,0 +1,1 @@
+"""The agents that workflows are made of, and the connectors that they read from."""

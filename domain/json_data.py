@@ -1,0 +1,9 @@
+"""JSON as a type, and what our tables can and cannot hold of it."""
+
+from typing import TypeAlias
+
+# Recursive on purpose: pydantic and pyright both read it, `Any` would hide a datetime or a NaN.
+JsonValue: TypeAlias = (
+    None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+)
+JsonObject: TypeAlias = dict[str, JsonValue]
