@@ -1,0 +1,1 @@
+"""The tenants' rows in PostgreSQL. The only floor that says `select`."""

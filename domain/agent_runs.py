@@ -1,0 +1,20 @@
+"""Agent runs: one attempt of one agent for one execution."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.ids import ExecutionId, RunId
+from domain.outcomes import AgentOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRun:
+    """What an agent answered at one attempt, counted from 1. Times are aware UTC."""
+
+    execution_id: ExecutionId
+    run_id: RunId
+    agent_name: str
+    attempt: int
+    outcome: AgentOutcome
+    started_at: datetime
+    completed_at: datetime

@@ -1,0 +1,144 @@
+"""Write and read the audit trail. Entries are appended in the transaction that they describe."""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from domain.audit import (
+    GENESIS,
+    AuditEntry,
+    ChainedEntry,
+    ChainHead,
+    Verification,
+    entry_hash,
+    verify_chain,
+)
+from domain.ids import AuditId, OrgId, new_audit_id
+from persistence.sessions import OrgSession
+from persistence.tables import AuditHeadRow, AuditRow
+
+_PAGE = 5_000
+
+
+def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
+    """Append entries to the organization's chain.
+
+    Call it last in a transaction: it holds the chain's head until the commit, and all other
+    writers of this organization wait there.
+    """
+    if not entries:
+        return
+    key = cast(bytes, session.info["audit_key"])
+    head = _lock_head(session)
+    seq, previous = head.seq, head.hash
+    rows: list[dict[str, object]] = []
+    for entry in entries:
+        seq, id = seq + 1, new_audit_id()
+        sealed = entry_hash(
+            key, id=id, org_id=session.org_id, seq=seq, prev_hash=previous, entry=entry
+        )
+        rows.append(_to_row(session.org_id, id, seq, previous, sealed, entry))
+        previous = sealed
+    session.execute(insert(AuditRow), rows)
+    session.execute(
+        update(AuditHeadRow)
+        .where(AuditHeadRow.org_id == session.org_id)
+        .values(seq=seq, hash=previous)
+    )
+
+
+def list_audit(
+    session: OrgSession, *, resource_id: str | None = None, limit: int = 100
+) -> list[ChainedEntry]:
+    """List the newest entries first, of one resource or of all."""
+    query = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
+    if resource_id is not None:
+        query = query.where(AuditRow.resource_id == resource_id)
+    return [_to_entry(row) for row in session.scalars(query)]
+
+
+def verify_audit(session: OrgSession) -> Verification:
+    """Walk the organization's whole chain, and name the first entry that does not hold.
+
+    Needs a session opened with `snapshot=True`: entries that others append meanwhile would seem
+    to stand behind the chain's end.
+    """
+    found = session.scalar(select(AuditHeadRow))
+    head = ChainHead(found.seq, found.hash) if found else ChainHead(0, GENESIS)
+    key = cast(bytes, session.info["audit_key"])
+    return verify_chain(key, _walk(session), head=head)
+
+
+def _walk(session: OrgSession) -> Iterator[ChainedEntry]:
+    # By page: a chain may be longer than memory.
+    last: int | None = None
+    while True:
+        query = select(AuditRow).order_by(AuditRow.seq).limit(_PAGE)
+        if last is not None:
+            query = query.where(AuditRow.seq > last)
+        page = session.scalars(query).all()
+        for row in page:
+            yield _to_entry(row)
+        if len(page) < _PAGE:
+            return
+        last = page[-1].seq
+        session.expunge_all()
+
+
+def _lock_head(session: OrgSession) -> ChainHead:
+    query = select(AuditHeadRow.seq, AuditHeadRow.hash).with_for_update()
+    found = session.execute(query).first()
+    if found is None:
+        session.execute(
+            upsert(AuditHeadRow)
+            .values(org_id=session.org_id, seq=0, hash=GENESIS)
+            .on_conflict_do_nothing()
+        )
+        found = session.execute(query).one()
+    return ChainHead(found.seq, found.hash)
+
+
+def _to_row(
+    org_id: OrgId, id: AuditId, seq: int, prev_hash: bytes, sealed: bytes, entry: AuditEntry
+) -> dict[str, object]:
+    return {
+        "id": id,
+        "org_id": org_id,
+        "user_id": entry.user_id,
+        "action": entry.action,
+        "resource_type": entry.resource_type,
+        "resource_id": entry.resource_id,
+        "details": entry.details,
+        "ip_address": entry.ip_address,
+        "user_agent": entry.user_agent,
+        "success": entry.success,
+        "error_message": entry.error_message,
+        "timestamp": entry.timestamp,
+        "seq": seq,
+        "prev_hash": prev_hash,
+        "hash": sealed,
+    }
+
+
+def _to_entry(row: AuditRow) -> ChainedEntry:
+    return ChainedEntry(
+        id=AuditId(row.id),
+        org_id=OrgId(row.org_id),
+        seq=row.seq,
+        prev_hash=row.prev_hash,
+        hash=row.hash,
+        entry=AuditEntry(
+            action=row.action,
+            resource_type=row.resource_type,
+            resource_id=row.resource_id,
+            success=row.success,
+            timestamp=row.timestamp,
+            user_id=row.user_id,
+            details=row.details,
+            error_message=row.error_message,
+            ip_address=row.ip_address,
+            user_agent=row.user_agent,
+        ),
+    )

@@ -1,0 +1,80 @@
+"""An organization's connectors, and the datasets that Tenantry keeps for it."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.audit import AuditEntry
+from domain.clock import utc_now
+from domain.ids import new_connector_id
+from domain.json_data import JsonObject
+from persistence.audit import add_audit
+from persistence.sessions import OrgSession
+from persistence.tables import ConnectorRow, DatasetRow
+
+
+def set_connector(session: OrgSession, name: str, settings: JsonObject) -> None:
+    """Add a connector, or give the one of that name other settings, with its audit entry."""
+    existing = session.scalar(select(ConnectorRow).where(ConnectorRow.name == name))
+    if existing is not None and existing.settings == settings:
+        return
+    statement = insert(ConnectorRow).values(
+        id=new_connector_id(), org_id=session.org_id, name=name, settings=settings
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["org_id", "name"], set_={"settings": statement.excluded.settings}
+        )
+    )
+    _audit(session, "connector.set", name, {"kind": settings.get("kind")})
+
+
+def list_connectors(session: OrgSession) -> Mapping[str, JsonObject]:
+    """Map the organization's connectors' names to their settings."""
+    rows = session.scalars(select(ConnectorRow).order_by(ConnectorRow.name))
+    return {row.name: cast(JsonObject, row.settings) for row in rows}
+
+
+def set_dataset(session: OrgSession, name: str, content: bytes, *, row_count: int) -> None:
+    """Keep a table (Parquet) for the organization, in place of one of that name."""
+    statement = insert(DatasetRow).values(
+        org_id=session.org_id,
+        name=name,
+        content=content,
+        row_count=row_count,
+        size_bytes=len(content),
+        updated_at=utc_now(),
+    )
+    new = statement.excluded
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["org_id", "name"],
+            set_={
+                "content": new.content,
+                "row_count": new.row_count,
+                "size_bytes": new.size_bytes,
+                "updated_at": new.updated_at,
+            },
+        )
+    )
+    _audit(session, "dataset.set", name, {"rows": row_count, "bytes": len(content)})
+
+
+def find_dataset(session: OrgSession, name: str) -> bytes | None:
+    """Read a kept table's Parquet."""
+    return session.scalar(select(DatasetRow.content).where(DatasetRow.name == name))
+
+
+def _audit(session: OrgSession, action: str, name: str, details: JsonObject) -> None:
+    entry = AuditEntry(
+        action=action,
+        resource_type=action.split(".", 1)[0],
+        resource_id=name,
+        success=True,
+        timestamp=utc_now(),
+        user_id=session.user_id,
+        details=details,
+    )
+    add_audit(session, [entry])

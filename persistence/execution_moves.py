@@ -1,0 +1,255 @@
+"""Status changes of executions: each one guarded UPDATE, with counters and audit beside it.
+
+All of them take the rows of one run at once, and lock in one order (executions, workflow, audit
+head), so that writers of one organization wait for each other instead of dying in a deadlock.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, text, update
+
+from domain.audit import AuditEntry
+from domain.executions import ExecutionError, ExecutionStatus, sources
+from domain.ids import ExecutionId, RunId, WorkflowId
+from domain.json_data import JsonObject, JsonValue
+from domain.runs import RunState
+from persistence.audit import add_audit
+from persistence.sessions import OrgSession
+from persistence.tables import ExecutionRow, WorkflowRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedExecution:
+    """A final status and all that belongs to it."""
+
+    id: ExecutionId
+    status: ExecutionStatus
+    output: JsonObject | None = None
+    error: ExecutionError | None = None
+    agent_results: JsonObject
+    execution_graph: JsonObject
+    tokens_used: int = 0
+    cost: Decimal = Decimal(0)
+
+
+def start_executions(session: OrgSession, run_id: RunId, *, state: RunState, at: datetime) -> int:
+    """Mark a run's waiting executions as running since `at`; return how many changed."""
+    rows = session.execute(
+        update(ExecutionRow)
+        .where(
+            ExecutionRow.run_id == run_id,
+            ExecutionRow.status.in_([s.value for s in sources(ExecutionStatus.RUNNING)]),
+        )
+        .values(
+            status=ExecutionStatus.RUNNING.value,
+            started_at=func.coalesce(
+                ExecutionRow.started_at, func.greatest(at, ExecutionRow.created_at)
+            ),
+            prefect_state_id=state.id,
+            prefect_state_at=state.at,
+        )
+        .returning(ExecutionRow.id, ExecutionRow.requested_by, ExecutionRow.attempt)
+    ).all()
+    entries = [
+        _entry("started", row.id, row.requested_by, at, {"run_id": run_id, "attempt": row.attempt})
+        for row in rows
+    ]
+    add_audit(session, entries)
+    return len(rows)
+
+
+def pause_executions(session: OrgSession, run_id: RunId, *, state: RunState) -> int:
+    """Mark a run's running executions as waiting for a person; return how many changed."""
+    rows = session.execute(
+        update(ExecutionRow)
+        .where(
+            ExecutionRow.run_id == run_id,
+            ExecutionRow.status.in_([s.value for s in sources(ExecutionStatus.PAUSED)]),
+        )
+        .values(
+            status=ExecutionStatus.PAUSED.value,
+            prefect_state_id=state.id,
+            prefect_state_at=state.at,
+        )
+        .returning(ExecutionRow.id, ExecutionRow.requested_by)
+    ).all()
+    entries = [
+        _entry("paused", row.id, row.requested_by, state.at, {"run_id": run_id}) for row in rows
+    ]
+    add_audit(session, entries)
+    return len(rows)
+
+
+def set_started_late(session: OrgSession, run_id: RunId, *, at: datetime) -> None:
+    """Fill in when finished executions started, where only their end was heard of in time."""
+    session.execute(
+        update(ExecutionRow)
+        .where(
+            ExecutionRow.run_id == run_id,
+            ExecutionRow.started_at.is_(None),
+            ExecutionRow.completed_at >= at,
+        )
+        .values(
+            started_at=func.greatest(at, ExecutionRow.created_at),
+            duration_seconds=func.extract(
+                "epoch", ExecutionRow.completed_at - func.greatest(at, ExecutionRow.created_at)
+            ),
+        )
+    )
+
+
+# One statement for the whole batch: the rows travel as one JSON array.
+_FINISH = text("""
+update executions e set
+    status = r.status, output = r.output, error = r.error, error_code = r.error_code,
+    error_hint = r.error_hint, agent_results = r.agent_results,
+    execution_graph = r.execution_graph, tokens_used = r.tokens_used, cost = r.cost,
+    started_at = coalesce(e.started_at, greatest(cast(:started_at as timestamptz), e.created_at)),
+    completed_at = greatest(
+        :at, e.created_at, coalesce(e.started_at, cast(:started_at as timestamptz))
+    ),
+    duration_seconds = extract(epoch from
+        greatest(:at, e.created_at, coalesce(e.started_at, cast(:started_at as timestamptz)))
+        - coalesce(e.started_at, greatest(cast(:started_at as timestamptz), e.created_at))),
+    prefect_state_id = coalesce(cast(:state_id as uuid), e.prefect_state_id),
+    prefect_state_at = coalesce(cast(:state_at as timestamptz), e.prefect_state_at)
+from jsonb_to_recordset(cast(:rows as jsonb)) as r(
+    id text, status text, output jsonb, error text, error_code text, error_hint text,
+    agent_results jsonb, execution_graph jsonb, tokens_used bigint, cost numeric)
+where e.id = r.id and e.status = any(:sources)
+returning e.id, e.workflow_id, e.status, e.error, e.error_code, e.requested_by, e.completed_at
+""")
+
+
+def finish_executions(
+    session: OrgSession,
+    finished: Sequence[FinishedExecution],
+    *,
+    at: datetime,
+    started_at: datetime | None,
+    state: RunState | None,
+) -> int:
+    """Give executions their final status; return how many got it.
+
+    Those that are final already stay as they are, so of two racing writers exactly one wins,
+    and the counters and the audit trail count each execution once.
+
+    Args:
+        at: when they ended. `started_at` fills in a start that was never heard of.
+        state: the Prefect state that says so; `None` where none does (cancelled in the queue).
+    """
+    if not finished:
+        return 0
+    order = sorted(finished, key=lambda item: item.id)
+    rows = session.execute(
+        _FINISH,
+        {
+            "rows": json.dumps([_finish_row(item) for item in order], allow_nan=False),
+            "at": at,
+            "started_at": min(started_at, at) if started_at else None,
+            "state_id": state.id if state else None,
+            "state_at": state.at if state else None,
+            "sources": [s.value for s in sources(ExecutionStatus.COMPLETED)],
+        },
+    ).all()
+    _count(session, [(WorkflowId(r.workflow_id), ExecutionStatus(r.status)) for r in rows])
+    entries: list[AuditEntry] = []
+    for row in sorted(rows, key=lambda row: row.id):
+        details: JsonObject = {"error_code": row.error_code} if row.error_code else {}
+        entries.append(
+            _entry(
+                row.status.lower(),
+                row.id,
+                row.requested_by,
+                row.completed_at,
+                details,
+                success=row.status == ExecutionStatus.COMPLETED.value,
+                error=row.error,
+            )
+        )
+    add_audit(session, entries)
+    return len(rows)
+
+
+def requeue_executions(
+    session: OrgSession, ids: Sequence[ExecutionId], *, run_id: RunId, at: datetime
+) -> int:
+    """Give a lost run's executions back to the queue, one attempt later; return how many.
+
+    They keep their status: nothing that has run becomes PENDING again.
+    """
+    rows = session.execute(
+        update(ExecutionRow)
+        .where(
+            ExecutionRow.id.in_(ids),
+            ExecutionRow.run_id == run_id,
+            ExecutionRow.completed_at.is_(None),
+        )
+        .values(run_id=None, lease_token=None, attempt=ExecutionRow.attempt + 1)
+        .returning(ExecutionRow.id, ExecutionRow.requested_by, ExecutionRow.attempt)
+    ).all()
+    entries = [
+        _entry("requeued", row.id, row.requested_by, at, {"run_id": run_id, "attempt": row.attempt})
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
+    add_audit(session, entries)
+    return len(rows)
+
+
+def _count(session: OrgSession, ended: Sequence[tuple[WorkflowId, ExecutionStatus]]) -> None:
+    for workflow_id in sorted({workflow_id for workflow_id, _ in ended}):
+        statuses = [status for id, status in ended if id == workflow_id]
+        session.execute(
+            update(WorkflowRow)
+            .where(WorkflowRow.id == workflow_id)
+            .values(
+                execution_count=WorkflowRow.execution_count + len(statuses),
+                success_count=WorkflowRow.success_count + statuses.count(ExecutionStatus.COMPLETED),
+                failure_count=WorkflowRow.failure_count + statuses.count(ExecutionStatus.FAILED),
+                cancelled_count=WorkflowRow.cancelled_count
+                + statuses.count(ExecutionStatus.CANCELLED),
+                updated_at=func.now(),
+            )
+        )
+
+
+def _finish_row(item: FinishedExecution) -> dict[str, JsonValue]:
+    error = item.error
+    return {
+        "id": item.id,
+        "status": item.status.value,
+        "output": item.output,
+        "error": error.message if error else None,
+        "error_code": error.code.value if error else None,
+        "error_hint": error.hint if error else None,
+        "agent_results": item.agent_results,
+        "execution_graph": item.execution_graph,
+        "tokens_used": item.tokens_used,
+        "cost": str(item.cost),
+    }
+
+
+def _entry(
+    what: str,
+    execution_id: str,
+    user_id: str | None,
+    at: datetime,
+    details: JsonObject,
+    *,
+    success: bool = True,
+    error: str | None = None,
+) -> AuditEntry:
+    return AuditEntry(
+        action=f"execution.{what}",
+        resource_type="execution",
+        resource_id=execution_id,
+        success=success,
+        timestamp=at,
+        user_id=user_id,
+        details=details,
+        error_message=error,
+    )

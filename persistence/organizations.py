@@ -1,0 +1,60 @@
+"""Organizations and the people in them."""
+
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.errors import ErrorCode, TenantryError
+from domain.ids import OrgId, UserId
+from persistence.sessions import PlatformSession
+from persistence.tables import MembershipRow, OrganizationRow, UserRow
+
+Role = Literal["viewer", "operator", "editor", "admin"]
+
+
+class OrganizationNotFound(TenantryError):
+    """There is no such organization."""
+
+    code = ErrorCode.ORGANIZATION_NOT_FOUND
+
+    def __init__(self, org_id: str) -> None:
+        super().__init__(
+            f"There is no organization `{org_id}` here.",
+            hint="Set `TENANTRY_ORG` or `--org`; `tenantry demo` makes `org_demo`.",
+        )
+
+
+def ensure_organization(session: PlatformSession, org_id: OrgId, *, name: str, slug: str) -> None:
+    """Make an organization, unless it is there."""
+    session.execute(
+        insert(OrganizationRow)
+        .values(id=org_id, name=name, slug=slug)
+        .on_conflict_do_nothing(index_elements=["id"])
+    )
+
+
+def ensure_member(
+    session: PlatformSession, org_id: OrgId, user_id: UserId, *, name: str, role: Role
+) -> None:
+    """Make a user and their membership, unless they are there."""
+    session.execute(
+        insert(UserRow).values(id=user_id, name=name).on_conflict_do_nothing(index_elements=["id"])
+    )
+    session.execute(
+        insert(MembershipRow)
+        .values(org_id=org_id, user_id=user_id, role=role)
+        .on_conflict_do_nothing()
+    )
+
+
+def get_org_slug(session: PlatformSession, org_id: OrgId) -> str:
+    """Read an organization's slug.
+
+    Raises:
+        OrganizationNotFound: there is none.
+    """
+    slug = session.scalar(select(OrganizationRow.slug).where(OrganizationRow.id == org_id))
+    if slug is None:
+        raise OrganizationNotFound(org_id)
+    return slug

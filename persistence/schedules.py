@@ -1,0 +1,117 @@
+"""Schedules as rows; the steward makes Prefect's equal to them."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import func, select, update
+
+from domain.audit import AuditEntry
+from domain.catalog import Schedule
+from domain.clock import utc_now
+from domain.errors import ErrorCode, TenantryError
+from domain.ids import OrgId, ScheduleId, WorkflowId, new_schedule_id
+from domain.json_data import JsonObject
+from persistence.audit import add_audit
+from persistence.sessions import OrgSession, PlatformSession
+from persistence.tables import ScheduleRow
+
+
+class ScheduleNotFound(TenantryError):
+    """This organization has no such schedule."""
+
+    code = ErrorCode.SCHEDULE_NOT_FOUND
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(
+            f"There is no schedule `{schedule_id}` in this organization.",
+            hint="`tenantry schedules list` shows the ids.",
+        )
+
+
+def add_schedule(
+    session: OrgSession,
+    workflow_id: WorkflowId,
+    *,
+    cron: str,
+    timezone: str,
+    input_data: JsonObject,
+) -> Schedule:
+    """Add a schedule with its audit entry."""
+    row = ScheduleRow(
+        id=new_schedule_id(),
+        org_id=session.org_id,
+        workflow_id=workflow_id,
+        cron=cron,
+        timezone=timezone,
+        input_data=input_data,
+        created_by=session.user_id,
+        created_at=utc_now(),
+    )
+    session.add(row)
+    session.flush()
+    _audit(session, "schedule.created", row.id, {"workflow_id": workflow_id, "cron": cron})
+    return _to_schedule(row)
+
+
+def remove_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule:
+    """Remove a schedule; its row stays, for the executions that it started.
+
+    Raises:
+        ScheduleNotFound: there is none, or it was removed before.
+    """
+    row = session.scalar(
+        update(ScheduleRow)
+        .where(ScheduleRow.id == schedule_id, ScheduleRow.removed_at.is_(None))
+        .values(removed_at=func.now())
+        .returning(ScheduleRow)
+    )
+    if row is None:
+        raise ScheduleNotFound(schedule_id)
+    _audit(session, "schedule.removed", row.id, {"workflow_id": row.workflow_id})
+    return _to_schedule(row)
+
+
+def list_schedules(session: OrgSession, *, workflow_id: WorkflowId | None = None) -> list[Schedule]:
+    """List the organization's schedules, oldest first."""
+    query = select(ScheduleRow).where(ScheduleRow.removed_at.is_(None)).order_by(ScheduleRow.id)
+    if workflow_id is not None:
+        query = query.where(ScheduleRow.workflow_id == workflow_id)
+    return [_to_schedule(row) for row in session.scalars(query)]
+
+
+def list_all_schedules(session: PlatformSession) -> Sequence[Schedule]:
+    """List every organization's schedules, oldest first, for the steward."""
+    query = select(ScheduleRow).where(ScheduleRow.removed_at.is_(None)).order_by(ScheduleRow.id)
+    return [_to_schedule(row) for row in session.scalars(query)]
+
+
+def find_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule | None:
+    """Find a schedule, removed ones too: a run of it may still be on its way."""
+    row = session.scalar(select(ScheduleRow).where(ScheduleRow.id == schedule_id))
+    return _to_schedule(row) if row else None
+
+
+def _audit(session: OrgSession, action: str, schedule_id: str, details: JsonObject) -> None:
+    entry = AuditEntry(
+        action=action,
+        resource_type="schedule",
+        resource_id=schedule_id,
+        success=True,
+        timestamp=utc_now(),
+        user_id=session.user_id,
+        details=details,
+    )
+    add_audit(session, [entry])
+
+
+def _to_schedule(row: ScheduleRow) -> Schedule:
+    return Schedule(
+        id=ScheduleId(row.id),
+        org_id=OrgId(row.org_id),
+        workflow_id=WorkflowId(row.workflow_id),
+        cron=row.cron,
+        timezone=row.timezone,
+        input_data=cast(JsonObject, row.input_data),
+        created_by=row.created_by,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,113 @@
+"""Sessions: for one tenant, held to it by the database, or for the platform's few acts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.orm import Session
+
+from domain.ids import OrgId, UserId
+from persistence.driver_errors import translate_driver_errors
+
+APP_ROLE = "tenantry_app"
+PLATFORM_ROLE = "tenantry_platform"
+
+
+class OrgSession(Session):
+    """A transaction as role `tenantry_app` that sees the rows of one organization only."""
+
+    org_id: OrgId
+    user_id: UserId | None
+
+
+class PlatformSession(Session):
+    """A transaction as role `tenantry_platform`: claims, run look-ups, publishing. No payloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The two ways in that a running process has. The owner's is for migrations only."""
+
+    app: Engine
+    platform: Engine
+    audit_key: bytes
+
+    @contextmanager
+    def org(
+        self, org_id: OrgId, *, user_id: UserId | None = None, snapshot: bool = False
+    ) -> Iterator[OrgSession]:
+        """Open one transaction for one organization; commit at the end, roll back on an error.
+
+        Args:
+            snapshot: all statements see the moment of the first one (REPEATABLE READ), for
+                reads of several tables or pages that must fit together.
+
+        Raises:
+            DatabaseUnreachable: Postgres is away; the same call may succeed later.
+        """
+        with translate_driver_errors(), OrgSession(self.app, expire_on_commit=False) as session:
+            session.org_id, session.user_id = org_id, user_id
+            session.info["audit_key"] = self.audit_key
+            with session.begin():
+                if snapshot:
+                    session.execute(_SNAPSHOT)
+                session.execute(_SET_ORG, {"org_id": org_id})
+                yield session
+
+    @contextmanager
+    def for_platform(self) -> Iterator[PlatformSession]:
+        """Open one transaction across organizations, for the queue and the steward.
+
+        Raises:
+            DatabaseUnreachable: Postgres is away; the same call may succeed later.
+        """
+        with (
+            translate_driver_errors(),
+            PlatformSession(self.platform, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.app.dispose()
+        self.platform.dispose()
+
+
+# Local to the transaction: a pooled connection never carries a tenant into the next one.
+_SNAPSHOT = text("set transaction isolation level repeatable read")
+_SET_ORG = text("select set_config('app.org_id', :org_id, true)")
+
+
+def open_database(
+    *, app_url: URL, platform_url: URL, audit_key: bytes, pool_size: int = 5
+) -> Database:
+    """Make the engines; no connection is opened before the first session.
+
+    Args:
+        pool_size: connections that each of the two engines keeps; up to twice that under load.
+    """
+    if len(audit_key) < 32:
+        raise ValueError("the audit key needs at least 32 bytes")
+    return Database(
+        app=_engine(app_url, pool_size),
+        platform=_engine(platform_url, pool_size),
+        audit_key=audit_key,
+    )
+
+
+def _engine(url: URL, pool_size: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        # One round trip per checkout, so that a restarted Postgres costs no failed transaction.
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": "tenantry",
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC "
+            "-c idle_in_transaction_session_timeout=60s",
+        },
+    )

@@ -1,0 +1,220 @@
+"""The tables, as the migrations made them. A test compares the two."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, BigInteger, DateTime, LargeBinary, Numeric, SmallInteger, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from domain.json_data import JsonObject, JsonValue
+
+
+class Table(DeclarativeBase):
+    """Base of all rows."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this name from the class
+        str: Text,
+        datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+        JsonObject: JSONB(none_as_null=True),
+        Decimal: Numeric(18, 8),
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[JsonValue]: JSONB(none_as_null=True),
+    }
+
+
+class OrganizationRow(Table):
+    __tablename__ = "organizations"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    slug: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class UserRow(Table):
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class MembershipRow(Table):
+    __tablename__ = "memberships"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ConnectorRow(Table):
+    __tablename__ = "connectors"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    name: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DatasetRow(Table):
+    __tablename__ = "datasets"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+    row_count: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WorkflowRow(Table):
+    __tablename__ = "workflows"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    name: Mapped[str]
+    slug: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    version: Mapped[int]
+    execution_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    success_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    failure_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    cancelled_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    prefect_deployment_id: Mapped[UUID | None]
+    # What was last published to Prefect, so that an unchanged workflow costs no call.
+    published: Mapped[dict[str, Any] | None]
+
+
+class WorkflowVersionRow(Table):
+    __tablename__ = "workflow_versions"
+    org_id: Mapped[str]
+    workflow_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    definition: Mapped[dict[str, Any]]
+    created_by: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ScheduleRow(Table):
+    __tablename__ = "schedules"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    workflow_id: Mapped[str]
+    cron: Mapped[str]
+    timezone: Mapped[str]
+    input_data: Mapped[dict[str, Any]]
+    created_by: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    removed_at: Mapped[datetime | None]
+
+
+class RunRow(Table):
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    workflow_id: Mapped[str]
+    workflow_version: Mapped[int]
+    worker: Mapped[str]
+    lease_token: Mapped[UUID]
+    lease_expires_at: Mapped[datetime]
+    prefect_flow_run_id: Mapped[UUID | None]
+    prefect_state_id: Mapped[UUID | None]
+    prefect_state_type: Mapped[str | None]
+    prefect_state_name: Mapped[str | None]
+    prefect_state_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    closed_at: Mapped[datetime | None]
+
+
+class RunStateRow(Table):
+    __tablename__ = "run_states"
+    state_id: Mapped[UUID] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    run_id: Mapped[str]
+    type: Mapped[str]
+    name: Mapped[str]
+    at: Mapped[datetime]
+
+
+class ExecutionRow(Table):
+    __tablename__ = "executions"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    workflow_id: Mapped[str]
+    workflow_version: Mapped[int]
+    status: Mapped[str] = mapped_column(server_default="PENDING")
+    trigger: Mapped[str]
+    input_data: Mapped[dict[str, Any]]
+    output: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    error_hint: Mapped[str | None]
+    agent_results: Mapped[dict[str, Any] | None]
+    execution_graph: Mapped[dict[str, Any] | None]
+    tokens_used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    cost: Mapped[Decimal] = mapped_column(server_default="0")
+    duration_seconds: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    run_id: Mapped[str | None]
+    requested_by: Mapped[str | None]
+    idempotency_key: Mapped[str | None]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="3")
+    attempt: Mapped[int] = mapped_column(server_default="1")
+    lease_token: Mapped[UUID | None]
+    cancel_requested_at: Mapped[datetime | None]
+    replay_of: Mapped[str | None]
+    prefect_state_id: Mapped[UUID | None]
+    prefect_state_at: Mapped[datetime | None]
+
+
+class AgentRunRow(Table):
+    __tablename__ = "agent_runs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    execution_id: Mapped[str]
+    run_id: Mapped[str]
+    agent_name: Mapped[str]
+    attempt: Mapped[int]
+    status: Mapped[str]
+    data: Mapped[dict[str, Any] | None]
+    records: Mapped[list[JsonValue] | None]
+    error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    error_hint: Mapped[str | None]
+    retryable: Mapped[bool] = mapped_column(server_default="false")
+    tokens_used: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    cost: Mapped[Decimal] = mapped_column(server_default="0")
+    duration_seconds: Mapped[float]
+    started_at: Mapped[datetime]
+    completed_at: Mapped[datetime]
+
+
+class AuditRow(Table):
+    __tablename__ = "audit_logs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    user_id: Mapped[str | None]
+    action: Mapped[str]
+    resource_type: Mapped[str]
+    resource_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    ip_address: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    success: Mapped[bool]
+    error_message: Mapped[str | None]
+    timestamp: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(BigInteger)
+    prev_hash: Mapped[bytes]
+    hash: Mapped[bytes]
+
+
+class AuditHeadRow(Table):
+    __tablename__ = "audit_heads"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes]
