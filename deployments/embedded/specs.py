@@ -1,0 +1,93 @@
+"""A service that the keeper can run, and how a user asks for it."""
+
+import json
+import re
+import signal
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployments.embedded.files import write_private
+
+POSTGRES = "postgres"
+PREFECT = "prefect"
+BUILT_IN = (POSTGRES, PREFECT)
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """How to run one service: what to start, when it is ready, how it is stopped.
+
+    It gets the environment of the process that started the keeper, without `TENANTRY_…`,
+    `PREFECT_…` and `PG…`, and with `env` on top. Its output goes to `logs/<name>.log`.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    cwd: str = "/"
+    after: tuple[str, ...] = ()
+    """Services that must be ready before this one is started the first time."""
+    ready_url: str | None = None
+    """Ready once a GET of this `http://127.0.0.1…` address answers 200."""
+    ready_after_s: float = 0.5
+    """Without `ready_url`: ready once it has lived for this long."""
+    start_timeout_s: float = 120
+    """A start that takes longer counts as failed."""
+    stop_signal: int = signal.SIGTERM
+    stop_grace_s: float = 10
+    """Seconds from `stop_signal` to SIGKILL."""
+    restart: bool = True
+    """Start it again whenever it ends; otherwise its end is its end."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a service can't be named {self.name!r}")
+        if not self.argv:
+            raise ValueError(f"service {self.name} has nothing to run")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """What one user wants to run: services that we know by name, and others described in full."""
+
+    id: str
+    names: tuple[str, ...]
+    extra: tuple[ServiceSpec, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], extra: Sequence[ServiceSpec] = ()) -> "ServiceRequest":
+        """Make a request with an id of its own."""
+        return cls(uuid.uuid4().hex, tuple(names), tuple(extra))
+
+    def path_in(self, folder: Path) -> Path:
+        """Return the file that carries this request."""
+        return folder / f"{self.id}.json"
+
+
+def post_request(folder: Path, request: ServiceRequest) -> None:
+    """Hand a request to the keeper; handing it over twice asks once."""
+    write_private(request.path_in(folder), json.dumps(asdict(request)))
+
+
+def take_requests(folder: Path) -> list[ServiceRequest]:
+    """Take all requests out of the folder, which only the home's owner can write to."""
+    taken: list[ServiceRequest] = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        # A user that gives up takes its request back.
+        with suppress(FileNotFoundError):
+            taken.append(_parse(json.loads(path.read_text(encoding="utf-8"))))
+            path.unlink()
+    return taken
+
+
+def _parse(data: Any) -> ServiceRequest:
+    extra = tuple(
+        ServiceSpec(**{**raw, "argv": tuple(raw["argv"]), "after": tuple(raw["after"])})
+        for raw in data["extra"]
+    )
+    return ServiceRequest(data["id"], tuple(data["names"]), extra)

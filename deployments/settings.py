@@ -1,0 +1,274 @@
+"""What an operator can set: every `TENANTRY_…` name, read from the environment in one place."""
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from domain.errors import ErrorCode, InvalidInput, Problem
+
+PREFIX = "TENANTRY_"
+# Prefect's own name: whoever has set it for `prefect` should not have to set it twice.
+PREFECT_API_URL = "PREFECT_API_URL"
+SYSTEM_HOME = Path("/var/lib/tenantry")
+
+
+class SettingsInvalid(InvalidInput):
+    """The environment holds settings that we don't know or can't use; all of them are listed."""
+
+    code = ErrorCode.SETTINGS_INVALID
+    subject: ClassVar[str] = "environment"
+
+
+def _absolute(path: Path) -> Path:
+    # Services run in other folders, so a relative path would mean another place to each.
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _postgres_url(url: SecretStr) -> SecretStr:
+    scheme, separator, rest = url.get_secret_value().partition("://")
+    if not separator or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        raise ValueError("must start with postgresql:// (PostgreSQL is the only database)")
+    return SecretStr(f"postgresql+psycopg://{rest}")
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return url.rstrip("/")
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _default_home() -> Path:
+    # PostgreSQL refuses to run as root and runs as `nobody` then, who can't enter /root.
+    if sys.platform != "win32" and os.geteuid() == 0:
+        return SYSTEM_HOME
+    return platformdirs.user_data_path("tenantry", appauthor=False)
+
+
+def _default_data_root(fields: dict[str, Any]) -> Path:
+    # A refused `home` is missing here; the refusal itself is what the operator is told.
+    home = fields.get("home")
+    return home / "data" if isinstance(home, Path) else _default_home() / "data"
+
+
+HomePath = Annotated[Path, AfterValidator(_absolute)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Settings(BaseModel):
+    """How this installation runs; the defaults give a complete one on this machine alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    home: HomePath = Field(default_factory=_default_home)
+    """Folder of the embedded database, its secrets and all logs. Change it to keep several
+    installations apart. As root it must be reachable for the user `nobody`, as PostgreSQL
+    refuses to run as root."""
+
+    database_url: PostgresUrl | None = None
+    """URL of your own PostgreSQL, as the role that owns the tables
+    (`postgresql://tenantry_owner:…@host/tenantry`). Set it in production; unset, an embedded
+    PostgreSQL is started under `TENANTRY_HOME`."""
+
+    database_app_url: PostgresUrl | None = None
+    """URL for the role `tenantry_app`, as which everything runs that acts for an organization.
+    Set it when that role's password is managed elsewhere; unset, it is derived from
+    `TENANTRY_DATABASE_URL`."""
+
+    database_platform_url: PostgresUrl | None = None
+    """URL for the role `tenantry_platform`, as which the worker and the steward do the few acts
+    that cross organizations. Set it when that role's password is managed elsewhere; unset, it
+    is derived from `TENANTRY_DATABASE_URL`."""
+
+    audit_key: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """Key of the HMAC that chains the audit log, at least 32 characters. Set it in production,
+    from where the database's administrators can't read it; changing it makes older rows
+    unverifiable."""
+
+    prefect_api_url: HttpUrl | None = Field(default=None, alias=PREFECT_API_URL)
+    """API of your own Prefect server (`https://prefect.internal/api`); Prefect's own name. Set
+    it in production; unset, an embedded Prefect server is started."""
+
+    prefect_ui_url: HttpUrl | None = None
+    """Where people open Prefect's pages, for links. Set it when that differs from the API's
+    address without `/api`."""
+
+    worker_limit: Annotated[int, Field(ge=1, le=256)] = 8
+    """Prefect flow runs that one worker executes at a time. Raise it when agents mostly wait
+    for other services; each run needs memory for its whole batch."""
+
+    poll_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
+    """Seconds a worker with nothing to do waits before it asks for work again. Raise it to
+    spare the database when many workers are idle."""
+
+    lease_s: Annotated[float, Field(ge=3, le=3600)] = 30
+    """Seconds without a sign of life after which a worker counts as lost and its executions go
+    to another one. Raise it when workers are starved of CPU and get declared lost."""
+
+    reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
+    """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
+    change that no hook reported stays unseen."""
+
+    drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = 20
+    """Seconds that a stopping worker gives its runs to finish before it hands them back. Match
+    it to your service manager's stop timeout."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often an execution is started, in all, when workers are lost under it. After that it
+    fails with `execution.lost`."""
+
+    data_root: HomePath = Field(default_factory=_default_data_root)
+    """Folder that file connectors may read; nothing outside of it is readable to a workflow.
+    Unset, it is `data` under `TENANTRY_HOME`."""
+
+    org: Annotated[str, Field(min_length=1)] = "org_demo"
+    """Organization for which the command line acts when `--org` is not given."""
+
+    user: Annotated[str, Field(min_length=1)] = "user_admin"
+    """User as whom the command line acts, and whom the audit log names, when `--user` is not
+    given."""
+
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
+    """Least severe messages that are logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as a line of documentation."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from environment variables; an empty value counts as unset.
+
+    Raises:
+        SettingsInvalid: a `TENANTRY_…` name is unknown, or a value can't be used. All problems
+            are in `problems`; none of them repeats a value, as it may be a secret.
+    """
+    fields = _field_by_name()
+    values = {
+        fields[name]: value for name, value in environ.items() if name in fields and value.strip()
+    }
+    problems = [
+        _unknown_name(name, fields)
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in fields
+    ]
+    try:
+        settings = Settings.model_validate(values, by_name=True)
+    except ValidationError as refused:
+        details = refused.errors(include_input=False, include_url=False)
+        problems += [_bad_value(detail) for detail in details]
+        raise SettingsInvalid(problems) from None
+    if problems:
+        raise SettingsInvalid(problems)
+    return settings
+
+
+def as_environ(settings: Settings) -> dict[str, str]:
+    """Write settings down as the variables that `load_settings` reads back, for a child process.
+
+    It holds the secrets in plain text: give it to a process, never to a log.
+    """
+    environ: dict[str, str] = {}
+    for name, field in _field_by_name().items():
+        value: object = getattr(settings, field)
+        if value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            environ[name] = str(plain)
+    return environ
+
+
+def describe_settings() -> tuple[SettingRow, ...]:
+    """List every setting for the documentation and for `.env.example`."""
+    return tuple(
+        SettingRow(
+            name=name,
+            kind=_KINDS.get(field, "text"),
+            default=_default_text(field),
+            meaning=" ".join((Settings.model_fields[field].description or "").split()),
+        )
+        for name, field in _field_by_name().items()
+    )
+
+
+_KINDS = {
+    "home": "folder",
+    "data_root": "folder",
+    "database_url": "URL (secret)",
+    "database_app_url": "URL (secret)",
+    "database_platform_url": "URL (secret)",
+    "audit_key": "secret",
+    "prefect_api_url": "URL",
+    "prefect_ui_url": "URL",
+    "worker_limit": "whole number",
+    "max_attempts": "whole number",
+    "poll_interval_s": "seconds",
+    "lease_s": "seconds",
+    "reconcile_interval_s": "seconds",
+    "drain_grace_s": "seconds",
+    "log_level": "one of DEBUG, INFO, WARNING, ERROR",
+}
+_COMPUTED_DEFAULTS = {
+    "home": "the user's data folder; /var/lib/tenantry as root",
+    "data_root": "data under TENANTRY_HOME",
+}
+
+
+def _field_by_name() -> dict[str, str]:
+    """Map each environment variable to its field."""
+    return {
+        info.alias or f"{PREFIX}{field.upper()}": field
+        for field, info in Settings.model_fields.items()
+    }
+
+
+def _default_text(field: str) -> str:
+    computed = _COMPUTED_DEFAULTS.get(field)
+    default: object = Settings.model_fields[field].default
+    return computed or ("" if default is None else str(default))
+
+
+def _unknown_name(name: str, known: Mapping[str, str]) -> Problem:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known)}."
+    return Problem(
+        ErrorCode.SETTINGS_INVALID, f"/{name}", f"{name} is not a setting of Tenantry.", hint
+    )
+
+
+def _bad_value(detail: ErrorDetails) -> Problem:
+    place = str(detail["loc"][0])  # the field, or its alias where it has one
+    name = next((n for n, field in _field_by_name().items() if place in {n, field}), place)
+    field = _field_by_name().get(name, place)
+    # Pydantic's texts for our few types: "Input should be …", "Value error, must …".
+    said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    meaning = " ".join((Settings.model_fields[field].description or "").split())
+    return Problem(
+        ErrorCode.SETTINGS_INVALID, f"/{name}", f"{name} {said}.", f"Meaning of {name}: {meaning}"
+    )
