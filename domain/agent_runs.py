@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.ids import ExecutionId, RunId
+from domain.ids import AgentRunId, ExecutionId, RunId
 from domain.outcomes import AgentOutcome
 
 
@@ -11,6 +11,7 @@ from domain.outcomes import AgentOutcome
 class AgentRun:
     """What an agent answered at one attempt, counted from 1. Times are aware UTC."""
 
+    id: AgentRunId
     execution_id: ExecutionId
     run_id: RunId
     agent_name: str

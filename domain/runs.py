@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from domain.executions import ExecutionStatus
+from domain.executions import ExecutionStatus, Trigger
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId
 
 
@@ -49,6 +49,8 @@ class Run:
     workflow_version: int
     lease_token: UUID
     prefect_flow_run_id: UUID | None = None
+    closed_as: StateType | None = None
+    """The terminal state that closed it; `None` while it is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class ClaimedRun:
 
     run: Run
     execution_ids: Sequence[ExecutionId]
+    trigger: Trigger
 
 
 class Ending(StrEnum):

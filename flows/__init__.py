@@ -1,0 +1,1 @@
+"""Workflows as Prefect flows, and Prefect's states as the tenants' rows."""

@@ -1,8 +1,6 @@
 """Agent runs as rows: what each agent answered for each execution, kept as soon as it has."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import cast
 
 from sqlalchemy import func, select
@@ -10,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.agent_runs import AgentRun
 from domain.errors import ErrorCode
-from domain.ids import ExecutionId, RunId, new_agent_run_id
+from domain.ids import AgentRunId, ExecutionId, RunId
 from domain.json_data import JsonObject
 from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from domain.runs import Run
@@ -19,20 +17,12 @@ from persistence.sessions import OrgSession
 from persistence.tables import AgentRunRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedAgent:
-    """One agent's outcome for one execution. Times are aware UTC."""
-
-    execution_id: ExecutionId
-    outcome: AgentOutcome
-    started_at: datetime
-    completed_at: datetime
-
-
 def add_agent_runs(
-    session: OrgSession, run: Run, agent_name: str, finished: Sequence[FinishedAgent]
+    session: OrgSession, run: Run, agent_name: str, finished: Sequence[AgentRun]
 ) -> None:
-    """Keep an agent's outcomes, all or none; an answer that is there already stays as it is.
+    """Keep an agent's outcomes, all or none; what is there already stays as it is.
+
+    Attempts are counted here, over all runs of an execution.
 
     Raises:
         LeaseLost: the run was taken from this worker: nothing was written.
@@ -47,13 +37,11 @@ def add_agent_runs(
         .group_by(AgentRunRow.execution_id)
     )
     attempts: dict[str, int] = {execution_id: attempt for execution_id, attempt in counts}
-    session.execute(
-        insert(AgentRunRow).on_conflict_do_nothing(),
-        [
-            _to_row(session, run.id, agent_name, item, attempts.get(item.execution_id, 0) + 1)
-            for item in finished
-        ],
-    )
+    rows: list[dict[str, object]] = []
+    for item in finished:
+        attempts[item.execution_id] = attempts.get(item.execution_id, 0) + 1
+        rows.append(_to_row(session, run.id, agent_name, item, attempts[item.execution_id]))
+    session.execute(insert(AgentRunRow).on_conflict_do_nothing(), rows)
 
 
 def list_agent_runs(session: OrgSession, ids: Sequence[ExecutionId]) -> list[AgentRun]:
@@ -67,11 +55,11 @@ def list_agent_runs(session: OrgSession, ids: Sequence[ExecutionId]) -> list[Age
 
 
 def _to_row(
-    session: OrgSession, run_id: RunId, agent_name: str, item: FinishedAgent, attempt: int
+    session: OrgSession, run_id: RunId, agent_name: str, item: AgentRun, attempt: int
 ) -> dict[str, object]:
     value, failure = item.outcome.value, item.outcome.failure
     return {
-        "id": new_agent_run_id(),
+        "id": item.id,
         "org_id": session.org_id,
         "execution_id": item.execution_id,
         "run_id": run_id,
@@ -104,6 +92,7 @@ def _to_agent_run(row: AgentRunRow) -> AgentRun:
             ErrorCode(row.error_code or ""), row.error or "", row.error_hint or "", row.retryable
         )
     return AgentRun(
+        id=AgentRunId(row.id),
         execution_id=ExecutionId(row.execution_id),
         run_id=RunId(row.run_id),
         agent_name=row.agent_name,

@@ -36,13 +36,25 @@ class FinishedExecution:
     cost: Decimal = Decimal(0)
 
 
-def start_executions(session: OrgSession, run_id: RunId, *, state: RunState, at: datetime) -> int:
-    """Mark a run's waiting executions as running since `at`; return how many changed."""
+def start_executions(
+    session: OrgSession,
+    run_id: RunId,
+    *,
+    state: RunState,
+    at: datetime,
+    resume: bool = True,
+) -> int:
+    """Mark a run's waiting executions as running since `at`; return how many changed.
+
+    Args:
+        resume: also those that are paused.
+    """
+    leading = sources(ExecutionStatus.RUNNING) - (set() if resume else {ExecutionStatus.PAUSED})
     rows = session.execute(
         update(ExecutionRow)
         .where(
             ExecutionRow.run_id == run_id,
-            ExecutionRow.status.in_([s.value for s in sources(ExecutionStatus.RUNNING)]),
+            ExecutionRow.status.in_([s.value for s in leading]),
         )
         .values(
             status=ExecutionStatus.RUNNING.value,

@@ -26,6 +26,7 @@ from domain.ids import (
     new_execution_id,
 )
 from domain.json_data import JsonObject
+from domain.runs import Run
 from persistence.audit import add_audit
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow, RunRow
@@ -54,8 +55,12 @@ def add_execution(
     idempotency_key: str | None = None,
     replay_of: ExecutionId | None = None,
     schedule_id: ScheduleId | None = None,
+    run: Run | None = None,
 ) -> Execution:
     """Queue an execution, with its audit entry; with a known key, return the first one.
+
+    Args:
+        run: the run that carries it from the start, where Prefect made one; it never queues.
 
     Raises:
         IdempotencyConflict: the key belongs to another workflow or input.
@@ -73,6 +78,8 @@ def add_execution(
             idempotency_key=idempotency_key,
             requested_by=session.user_id,
             replay_of=replay_of,
+            run_id=run.id if run else None,
+            lease_token=run.lease_token if run else None,
             created_at=utc_now(),
         )
         .on_conflict_do_nothing(index_elements=["org_id", "idempotency_key"])

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.executions import LeaseLost
+from domain.executions import LeaseLost, Trigger
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
 from domain.runs import TERMINAL, ClaimedRun, Run, RunFacts, RunState, StateType
 from persistence.sessions import OrgSession, PlatformSession
@@ -21,7 +21,7 @@ with head as (
     where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
     order by priority, id limit 1 for update skip locked
 )
-select e.id, e.org_id, e.workflow_id, e.workflow_version
+select e.id, e.org_id, e.workflow_id, e.workflow_version, e.trigger
 from executions e join head using (org_id, workflow_id, workflow_version)
 where e.run_id is null and e.status in ('PENDING', 'RUNNING') and e.cancel_requested_at is null
 order by e.priority, e.id limit :size for update of e skip locked
@@ -56,7 +56,7 @@ def claim_run(
         .where(ExecutionRow.id.in_(ids))
         .values(run_id=run.id, lease_token=run.lease_token)
     )
-    return ClaimedRun(run, ids)
+    return ClaimedRun(run, ids, Trigger(first.trigger))
 
 
 def add_prefect_run(
@@ -92,33 +92,6 @@ def get_run(session: OrgSession, run_id: RunId) -> Run:
     return _to_run(session.scalars(select(RunRow).where(RunRow.id == run_id)).one())
 
 
-def take_over_run(
-    session: PlatformSession, run_id: RunId, *, worker: str, lease_s: float
-) -> Run | None:
-    """Give a run a new lease, if nobody holds it; return it, or `None` if somebody does.
-
-    For a run that Prefect handed out again. The new token fences its old worker.
-    """
-    row = session.scalar(
-        update(RunRow)
-        .where(
-            RunRow.id == run_id,
-            RunRow.closed_at.is_(None),
-            RunRow.lease_expires_at < func.clock_timestamp(),
-        )
-        .values(worker=worker, lease_token=uuid4(), lease_expires_at=_until(lease_s))
-        .returning(RunRow)
-    )
-    if row is None:
-        return None
-    session.execute(
-        update(ExecutionRow)
-        .where(ExecutionRow.run_id == run_id)
-        .values(lease_token=row.lease_token)
-    )
-    return _to_run(row)
-
-
 def set_flow_run(session: PlatformSession, run: Run, flow_run_id: UUID) -> None:
     """Note which Prefect flow run a run is.
 
@@ -142,14 +115,38 @@ def set_flow_run(session: PlatformSession, run: Run, flow_run_id: UUID) -> None:
 def renew_leases(
     session: PlatformSession, tokens: Sequence[UUID], *, lease_s: float
 ) -> frozenset[UUID]:
-    """Renew all of a worker's leases in one statement; return those that still are its own."""
-    rows = session.scalars(
+    """Renew all of a worker's leases in one statement; return the tokens that are lost.
+
+    A run that was closed by its own end keeps its token and is not lost; one that was taken
+    away has another.
+    """
+    kept = session.scalars(
         update(RunRow)
-        .where(RunRow.lease_token.in_(tokens), RunRow.closed_at.is_(None))
+        .where(RunRow.lease_token.in_(tokens))
         .values(lease_expires_at=_until(lease_s))
         .returning(RunRow.lease_token)
     )
-    return frozenset(rows)
+    return frozenset(tokens) - frozenset(kept)
+
+
+def fence_run(session: PlatformSession, run: Run, *, lease_s: float) -> Run | None:
+    """Take a run away from a worker that was not heard of; `None` if it was, meanwhile.
+
+    From here on the old worker writes nothing. The new lease belongs to the caller, who ends
+    the run; killed before that, the lease ends in turn and the run is found again.
+    """
+    row = session.scalar(
+        update(RunRow)
+        .where(
+            RunRow.id == run.id,
+            RunRow.lease_token == run.lease_token,
+            RunRow.closed_at.is_(None),
+            RunRow.lease_expires_at < func.clock_timestamp(),
+        )
+        .values(lease_token=uuid4(), lease_expires_at=_until(lease_s))
+        .returning(RunRow)
+    )
+    return _to_run(row) if row else None
 
 
 def hold_lease(session: OrgSession, run: Run) -> None:
@@ -199,6 +196,20 @@ def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
         .limit(limit)
     )
     return [_to_run(row) for row in session.scalars(query)]
+
+
+def read_marks(session: PlatformSession, ids: Sequence[RunId]) -> dict[RunId, UUID | None]:
+    """Map runs to the newest Prefect state that was mirrored."""
+    query = select(RunRow.id, RunRow.prefect_state_id).where(RunRow.id.in_(ids))
+    return {RunId(id): state_id for id, state_id in session.execute(query)}
+
+
+def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionId]:
+    """List the ids of a run's executions, oldest first."""
+    query = (
+        select(ExecutionRow.id).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
+    )
+    return [ExecutionId(id) for id in session.scalars(query)]
 
 
 def lock_run(session: OrgSession, run_id: RunId) -> bool:
@@ -296,7 +307,7 @@ def _add_run(
 
 
 # By the database's clock, not the worker's: leases are compared across machines.
-def _until(lease_s: float):  # noqa: ANN202
+def _until(lease_s: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
 
 
@@ -308,4 +319,11 @@ def _to_run(row: RunRow) -> Run:
         workflow_version=row.workflow_version,
         lease_token=row.lease_token,
         prefect_flow_run_id=row.prefect_flow_run_id,
+        closed_as=_closed_as(row),
     )
+
+
+def _closed_as(row: RunRow) -> StateType | None:
+    if row.closed_at is None:
+        return None
+    return StateType(row.prefect_state_type) if row.prefect_state_type else StateType.CRASHED

@@ -104,6 +104,8 @@ def _engine(url: URL, pool_size: int) -> Engine:
         max_overflow=pool_size,
         # One round trip per checkout, so that a restarted Postgres costs no failed transaction.
         pool_pre_ping=True,
+        # Parameters are tenants' data, and errors reach logs.
+        hide_parameters=True,
         connect_args={
             "application_name": "tenantry",
             "connect_timeout": 5,

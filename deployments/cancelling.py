@@ -1,0 +1,47 @@
+"""See which of this process's runs somebody cancels in Prefect."""
+
+import asyncio
+import logging
+
+import httpx
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+
+from deployments.carrying import Carrier
+
+_LOG = logging.getLogger("tenantry.worker")
+_INTERVAL_S = 2.0
+_PAGE = 200
+
+
+async def watch_cancelling(carrier: Carrier) -> None:
+    """Ask Prefect for live runs in state Cancelling and stop them; runs until it is cancelled.
+
+    Asking, not listening: Prefect's event stream may end without a word.
+    """
+    while True:
+        await asyncio.sleep(_INTERVAL_S)
+        by_flow_run = {
+            live.flow_run_id: run_id for run_id, live in carrier.live.items() if live.flow_run_id
+        }
+        ids = list(by_flow_run)
+        try:
+            for start in range(0, len(ids), _PAGE):
+                runs = await carrier.client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(
+                        id=FlowRunFilterId(any_=ids[start : start + _PAGE]),
+                        state=FlowRunFilterState(
+                            type=FlowRunFilterStateType(any_=[StateType.CANCELLING])
+                        ),
+                    ),
+                    limit=_PAGE,
+                )
+                for run in runs:
+                    await carrier.cancel(by_flow_run[run.id])
+        except httpx.HTTPError as error:
+            _LOG.warning("Prefect did not say what is cancelled: %s", type(error).__name__)

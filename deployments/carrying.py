@@ -1,0 +1,176 @@
+"""Carry out runs in this process: start them in Prefect, run their flows, cancel, drain."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import StateType as PrefectStateType
+from prefect.exceptions import Abort, Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelled
+
+from domain.executions import LeaseLost
+from domain.ids import RunId
+from domain.runs import ClaimedRun, Run
+from flows.adopt import Refusal, adopt_flow_run
+from flows.launch import launch, run_name
+from flows.loading import load_workflow
+from flows.mirror import apply, give_up, to_run_state
+from flows.runtime import Runtime
+from persistence.patience import keep_trying
+
+_LOG = logging.getLogger("tenantry.worker")
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """A run under way in this process."""
+
+    run: Run
+    flow_run_id: UUID | None = None
+    engine: "asyncio.Task[None] | None" = None
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Carrier:
+    """The runs of one worker process, at most `limit` at a time."""
+
+    client: PrefectClient
+    runtime: Runtime
+    worker: str
+    lease_s: float
+    limit: int
+    draining: bool = False
+    live: dict[RunId, LiveRun] = field(default_factory=dict[RunId, LiveRun])
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more runs this process takes."""
+        return 0 if self.draining else max(0, self.limit - len(self.live))
+
+    async def carry_handed_over(self, flow_run: FlowRun) -> None:
+        """Carry out a flow run that Prefect handed over, or end it there with the reason."""
+        adopted = await self._adopt(flow_run)
+        if isinstance(adopted, Refusal):
+            _LOG.warning("flow run %s refused: %s", flow_run.id, adopted.message)
+            state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
+            await self.client.set_flow_run_state(flow_run.id, state, force=True)
+        else:
+            await self.carry(adopted, flow_run)
+
+    async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal:
+        return await asyncio.to_thread(
+            keep_trying,
+            lambda: adopt_flow_run(
+                self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
+            ),
+        )
+
+    async def start(self, claimed: ClaimedRun) -> None:
+        """Create a claimed run's flow run in Prefect and carry it out.
+
+        What stops it from starting (Prefect away, a worker that dies here) leaves the run to its
+        lease: when that ends, the steward gives the executions back to the queue.
+        """
+        self._add(claimed.run)
+        try:
+            flow_run = await launch(self.client, self.runtime.database, claimed)
+            await self.carry(claimed, flow_run)
+        except LeaseLost:
+            _LOG.warning("run %s was taken by another worker", claimed.run.id)
+        except Exception:
+            _LOG.exception("run %s could not be started", claimed.run.id)
+            if self.live[claimed.run.id].flow_run_id is None:
+                await self._give_back(claimed.run)
+        finally:
+            self._remove(claimed.run)
+
+    async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
+        """Run a flow to its end in this process, and see that its end is mirrored."""
+        live = self._add(claimed.run)
+        live.flow_run_id = flow_run.id
+        name = run_name(claimed.run.id, claimed.execution_ids)
+        if flow_run.name != name:
+            await self.client.update_flow_run(flow_run.id, name=name)
+        live.engine = asyncio.create_task(self._run_engine(claimed.run, flow_run))
+        try:
+            await live.engine
+        except asyncio.CancelledError:
+            if not live.cancelled:
+                raise
+            await self._finish_cancelled(claimed.run, flow_run.id)
+        finally:
+            self._remove(claimed.run)
+
+    async def cancel(self, run_id: RunId) -> None:
+        """Stop a run that somebody cancels in Prefect."""
+        live = self.live.get(run_id)
+        if live is not None and live.engine is not None and not live.cancelled:
+            live.cancelled = True
+            live.engine.cancel()
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, give runs `grace_s` seconds to end, then hand the others back.
+
+        A run that is broken off ends as Crashed in Prefect, which returns its executions to the
+        queue at once.
+        """
+        self.draining = True
+        engines = [live.engine for live in self.live.values() if live.engine is not None]
+        if engines:
+            _, late = await asyncio.wait(engines, timeout=grace_s)
+            for engine in late:
+                engine.cancel()
+            if late:
+                await asyncio.wait(late, timeout=10)
+        while self.live:
+            self.changed.clear()
+            try:
+                await asyncio.wait_for(self.changed.wait(), timeout=10)
+            except TimeoutError:
+                _LOG.warning("stopping with %d runs left to their leases", len(self.live))
+                return
+
+    async def _run_engine(self, run: Run, flow_run: FlowRun) -> None:
+        compiled = await asyncio.to_thread(
+            keep_trying,
+            lambda: load_workflow(
+                self.runtime, run.workflow_id, version=run.workflow_version
+            ),
+        )
+        try:
+            await run_flow(compiled.flow, flow_run=flow_run, return_type="state")
+        except (Abort, Pause) as signal:
+            # Prefect refused to start it, or it was paused: its states tell the mirror.
+            _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)
+            await self._mirror_history(run, flow_run.id)
+
+    async def _finish_cancelled(self, run: Run, flow_run_id: UUID) -> None:
+        # The engine has written Crashed over Cancelling; what was asked for is the end.
+        state = Cancelled(message="Cancelled in Prefect.")
+        await self.client.set_flow_run_state(flow_run_id, state, force=True)
+        await self._mirror_history(run, flow_run_id)
+
+    async def _mirror_history(self, run: Run, flow_run_id: UUID) -> None:
+        history = await self.client.read_flow_run_states(flow_run_id)
+        states = [to_run_state(state) for state in history]
+        await asyncio.to_thread(
+            apply, self.runtime.database, run, states, max_attempts=self.runtime.max_attempts
+        )
+
+    async def _give_back(self, run: Run) -> None:
+        await asyncio.to_thread(
+            give_up, self.runtime.database, run, max_attempts=self.runtime.max_attempts
+        )
+
+    def _add(self, run: Run) -> LiveRun:
+        return self.live.setdefault(run.id, LiveRun(run))
+
+    def _remove(self, run: Run) -> None:
+        self.live.pop(run.id, None)
+        self.changed.set()

@@ -1,0 +1,35 @@
+"""Keep the leases of this process's runs; stop runs whose lease was lost."""
+
+import asyncio
+import logging
+from uuid import UUID
+
+from deployments.carrying import Carrier
+from domain.errors import TenantryError
+from persistence.runs import renew_leases
+
+_LOG = logging.getLogger("tenantry.worker")
+
+
+async def keep_leases(carrier: Carrier, *, lease_s: float) -> None:
+    """Renew all leases in one statement, three times a lease; runs until it is cancelled."""
+    while True:
+        await asyncio.sleep(lease_s / 3)
+        tokens = {live.run.lease_token: live.run.id for live in carrier.live.values()}
+        if not tokens:
+            continue
+        try:
+            lost = await asyncio.to_thread(_renew, carrier, list(tokens), lease_s)
+        except TenantryError as error:
+            _LOG.warning("leases not renewed: %s", error.message)
+            continue
+        for token in lost:
+            live = carrier.live.get(tokens[token])
+            if live is not None and live.engine is not None and not live.engine.done():
+                _LOG.warning("run %s was taken from this worker", live.run.id)
+                live.engine.cancel()
+
+
+def _renew(carrier: Carrier, tokens: list[UUID], lease_s: float) -> frozenset[UUID]:
+    with carrier.runtime.database.for_platform() as session:
+        return renew_leases(session, tokens, lease_s=lease_s)

@@ -1,0 +1,128 @@
+"""The worker: claims executions, and carries out runs, warm, in its own process.
+
+A Prefect worker type, so that `prefect worker start --pool tenantry --type tenantry` runs it as
+well as `tenantry worker` does: Prefect's part hands over the runs that schedules and the UI made,
+ours takes executions from the queue.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import AsyncClientContext
+from prefect.workers.base import (
+    BaseJobConfiguration,
+    BaseVariables,
+    BaseWorker,
+    BaseWorkerResult,
+)
+
+from deployments.cancelling import watch_cancelling
+from deployments.carrying import Carrier
+from deployments.intake import take_work
+from deployments.leases import keep_leases
+from deployments.settings import Settings, load_settings
+from deployments.wiring import make_runtime, open_database_of
+from flows.publish import POOL, ensure_pool
+from flows.runtime import set_runtime
+
+
+class TenantryJobConfiguration(BaseJobConfiguration):
+    """A run needs nothing from the pool: all its settings are in our tables."""
+
+
+class TenantryVariables(BaseVariables):
+    """The pool's form in Prefect's UI: empty but for Prefect's own fields."""
+
+
+class TenantryResult(BaseWorkerResult):
+    """A run was carried out, however it ended: its states say how."""
+
+
+class TenantryWorker(
+    BaseWorker[TenantryJobConfiguration, TenantryVariables, TenantryResult]
+):
+    """Runs tenants' workflows in this process, several at a time."""
+
+    type = POOL
+    job_configuration = TenantryJobConfiguration
+    job_configuration_variables = TenantryVariables
+    _description = "Runs the workflows of Tenantry's organizations, warm, in its own process."
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("name", worker_name())
+        # A run handed over early would hold a slot, and a lease, until its time has come.
+        if kwargs.get("prefetch_seconds") is None:
+            kwargs["prefetch_seconds"] = 0
+        super().__init__(*args, **kwargs)
+        self._loops: list[asyncio.Task[None]] = []
+        self._carrier: Carrier | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        """The runs that this worker carries out now. There is one between setup and teardown."""
+        if self._carrier is None:
+            raise RuntimeError("the worker is not set up")
+        return self._carrier
+
+    async def setup(self) -> None:
+        """Connect to the database and to Prefect, then start to take work."""
+        settings = load_settings(os.environ)
+        database = open_database_of(settings, pool_size=settings.worker_limit + 4)
+        runtime = make_runtime(settings, database)
+        set_runtime(runtime)
+        # One client for all runs: each of its own would cost a version check and a connection.
+        await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        await super().setup()
+        await ensure_pool(self.client)
+        limit = self._limit or settings.worker_limit
+        self._carrier = Carrier(
+            self.client, runtime, worker=self.name, lease_s=settings.lease_s, limit=limit
+        )
+        self._start_loops(settings, self._carrier)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stop taking work, let runs finish, hand back the others."""
+        for loop in self._loops[:1]:
+            loop.cancel()
+        if self._carrier is not None:
+            await self._carrier.drain(load_settings(os.environ).drain_grace_s)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops.clear()
+        await super().teardown(*exc_info)
+        if self._carrier is not None:
+            self._carrier.runtime.database.close()
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: TenantryJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> TenantryResult:
+        """Carry out a run that Prefect handed over: a schedule's, or the Run button's."""
+        place = f"{socket.gethostname()}:{os.getpid()}"
+        if task_status is not None:
+            task_status.started(place)
+        await self.carrier.carry_handed_over(flow_run)
+        return TenantryResult(identifier=place, status_code=0)
+
+    def _start_loops(self, settings: Settings, carrier: Carrier) -> None:
+        loops: tuple[Coroutine[Any, Any, None], ...] = (
+            take_work(carrier, poll_s=settings.poll_interval_s),
+            keep_leases(carrier, lease_s=settings.lease_s),
+            watch_cancelling(carrier),
+        )
+        self._loops = [asyncio.create_task(loop) for loop in loops]
+
+
+def worker_name() -> str:
+    """Name this process's worker: unique among those that run, and telling."""
+    return f"tenantry {socket.gethostname()} {os.getpid()}"
+
+

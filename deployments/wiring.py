@@ -1,0 +1,101 @@
+"""Put the parts together for a process: settings in, database and runtime out."""
+
+import logging
+import secrets
+import sys
+import time
+
+from sqlalchemy import URL, make_url
+
+from agents.registry import default_registry
+from deployments.settings import Settings
+from domain.errors import ErrorCode, InvalidInput, Problem
+from flows.runtime import Runtime
+from persistence.migrate import derive_role_url
+from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database, open_database
+
+
+class SettingMissing(InvalidInput):
+    """A process cannot start without this setting."""
+
+    code = ErrorCode.SETTINGS_INVALID
+    subject = "environment"
+
+
+def role_urls(settings: Settings) -> tuple[URL, URL]:
+    """Give the URLs of the roles `tenantry_app` and `tenantry_platform`.
+
+    Raises:
+        SettingMissing: neither they nor the owner's URL is set.
+    """
+    owner = owner_url(settings)
+    urls: list[URL] = []
+    for own, role in (
+        (settings.database_app_url, APP_ROLE),
+        (settings.database_platform_url, PLATFORM_ROLE),
+    ):
+        urls.append(make_url(own.get_secret_value()) if own else derive_role_url(owner, role))
+    return urls[0], urls[1]
+
+
+def owner_url(settings: Settings) -> URL:
+    """Give the URL of the tables' owner.
+
+    Raises:
+        SettingMissing: it is not set.
+    """
+    if settings.database_url is None:
+        raise _missing("TENANTRY_DATABASE_URL", "Which database to use is not set.")
+    return make_url(settings.database_url.get_secret_value())
+
+
+def open_database_of(settings: Settings, *, pool_size: int = 5) -> Database:
+    """Make the engines of a process; nothing is connected yet.
+
+    Raises:
+        SettingMissing: a URL or the audit key is not set.
+    """
+    if settings.audit_key is None:
+        raise _missing("TENANTRY_AUDIT_KEY", "The key that seals the audit trail is not set.")
+    app_url, platform_url = role_urls(settings)
+    return open_database(
+        app_url=app_url,
+        platform_url=platform_url,
+        audit_key=settings.audit_key.get_secret_value().encode(),
+        pool_size=pool_size,
+    )
+
+
+def make_runtime(settings: Settings, database: Database) -> Runtime:
+    """Say what the flows of this process run on."""
+    return Runtime(
+        database=database,
+        registry=default_registry(),
+        data_root=settings.data_root,
+        max_attempts=settings.max_attempts,
+        execution_url=settings.execution_url,
+    )
+
+
+def start_logging(settings: Settings) -> None:
+    """Write our log lines to standard error, times in UTC. Prefect sets up its own."""
+    logger = logging.getLogger("tenantry")
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logger.handlers[:] = [handler]
+    logger.setLevel(settings.log_level)
+    logger.propagate = False
+
+
+def new_audit_key() -> str:
+    """Draw a key for an audit chain: 256 bits, as 64 hex digits."""
+    return secrets.token_hex(32)
+
+
+def _missing(name: str, message: str) -> SettingMissing:
+    hint = f"Set {name}, or leave all of it to `tenantry up`."
+    return SettingMissing([Problem(ErrorCode.SETTINGS_INVALID, f"/{name}", message, hint)])

@@ -1,0 +1,54 @@
+"""Run the worker as a service of its own: `tenantry worker`."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from deployments.prefect_worker import TenantryWorker
+from deployments.settings import Settings, load_settings
+from deployments.stopping import run_until_stopped
+from deployments.wiring import start_logging
+from flows.publish import POOL
+
+_LOG = logging.getLogger("tenantry.worker")
+_SYNC_S = 30.0
+
+
+async def serve(settings: Settings) -> None:
+    """Work until cancelled, then drain.
+
+    Prefect's own loop gives up after a few errors in a row, and drops its runs; this one goes on
+    until Prefect is back.
+    """
+    worker = TenantryWorker(work_pool_name=POOL, limit=settings.worker_limit)
+    async with worker:
+        _LOG.info("worker %r is up", worker.name)
+        await asyncio.gather(
+            _repeat(worker.get_and_submit_flow_runs, interval_s=settings.prefect_poll_s),
+            _repeat(worker.sync_with_backend, interval_s=_SYNC_S),
+        )
+
+
+async def _repeat(step: Callable[[], Awaitable[object]], *, interval_s: float) -> None:
+    while True:
+        try:
+            await step()
+        except httpx.HTTPError as error:
+            _LOG.warning("Prefect did not answer: %s", type(error).__name__)
+        except Exception:
+            _LOG.exception("a step of Prefect's worker failed")
+        await asyncio.sleep(interval_s)
+
+
+def main() -> None:
+    """Run the worker until a signal stops it."""
+    settings = load_settings(os.environ)
+    start_logging(settings)
+    run_until_stopped(lambda: serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Compile a workflow definition into a Prefect flow: one task an agent, in the graph's order."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.schemas.objects import State, StateType
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+
+from domain.errors import ErrorCode, TenantryError
+from domain.ids import WorkflowId
+from domain.workflows import AgentNode, WorkflowDefinition
+from flows.agent_task import AgentTask, close_for_tasks, make_agent_task, open_for_tasks
+from flows.artifacts import add_agent_table
+from flows.connectors import make_connectors
+from flows.hooks import record_cancelling, record_state
+from flows.run_book import RunBook, open_book
+from flows.run_identity import find_run_of
+from flows.runtime import Runtime
+from persistence.patience import keep_trying
+
+_LOG = logging.getLogger("tenantry.flows")
+
+CompiledFlow = Flow[[str | None], State]
+
+
+class RunBroken(TenantryError):
+    """A run broke off for a reason that is no agent's."""
+
+    code = ErrorCode.INTERNAL
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"The run broke off ({kind}).", hint="The worker's log has the details."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledWorkflow:
+    """A workflow version as Prefect runs it."""
+
+    flow: CompiledFlow
+    tasks: Mapping[str, AgentTask]
+    definition: WorkflowDefinition
+
+
+def flow_name(org_slug: str, workflow_slug: str) -> str:
+    """Name a workflow's flow in Prefect, where one server is one namespace."""
+    return f"{org_slug}.{workflow_slug}"
+
+
+def compile_workflow(
+    runtime: Runtime,
+    definition: WorkflowDefinition,
+    *,
+    workflow_id: WorkflowId,
+    version: int,
+    org_slug: str,
+    workflow_slug: str,
+) -> CompiledWorkflow:
+    """Turn a definition into a flow. Nothing runs, and nothing is written.
+
+    The flow takes a run's id and no more: Prefect's users see parameters. Flow retries stay at
+    0, since they would ask agents again that have answered.
+
+    Raises:
+        KeyError, ValidationError: an agent type or config that the catalogue does not know;
+            definitions are checked before they are stored, so the catalogue has changed.
+    """
+    tasks = {
+        node.name: make_agent_task(node, runtime.registry.get(node.type))
+        for node in definition.agents
+    }
+
+    async def carry(run: str | None = None) -> State:
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            raise RuntimeError("a compiled flow runs inside Prefect's engine only")
+        try:
+            return await _carry(runtime, context.flow_run.id, definition, tasks)
+        except Exception as error:
+            # Prefect keeps an exception's text and traceback where all its users see them.
+            _LOG.exception("flow run %s broke off", context.flow_run.id)
+            raise RunBroken(type(error).__name__) from None
+
+    carry.__name__ = carry.__qualname__ = str(workflow_id)
+    hooks = [record_state] if runtime.hooks else []
+    flow: CompiledFlow = Flow(
+        carry,
+        name=flow_name(org_slug, workflow_slug),
+        version=str(version),
+        retries=0,
+        persist_result=False,
+        log_prints=False,
+        validate_parameters=True,
+        on_running=hooks,
+        on_completion=hooks,
+        on_failure=hooks,
+        on_crashed=[record_cancelling] if runtime.hooks else [],
+        on_cancellation=[record_cancelling] if runtime.hooks else [],
+    )
+    return CompiledWorkflow(flow, tasks, definition)
+
+
+async def _carry(
+    runtime: Runtime,
+    flow_run_id: UUID,
+    definition: WorkflowDefinition,
+    tasks: Mapping[str, AgentTask],
+) -> State:
+    run = await asyncio.to_thread(keep_trying, lambda: find_run_of(runtime, flow_run_id))
+    book = await asyncio.to_thread(
+        keep_trying, lambda: open_book(runtime.database, run, definition)
+    )
+    connectors = make_connectors(runtime, run.org_id)
+    open_for_tasks(book, connectors)
+    try:
+        await _walk(book, tasks)
+    finally:
+        close_for_tasks(book)
+    await add_agent_table(book, execution_url=runtime.execution_url)
+    return _final_state(book)
+
+
+async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
+    """Run every agent after the ones that lead to it; independent ones side by side."""
+    nodes = book.definition.ordered_agents()
+    states: dict[str, State] = {}
+    ended = {node.name: asyncio.Event() for node in nodes}
+
+    async def step(node: AgentNode) -> None:
+        for name in book.definition.upstream_of(node.name):
+            await ended[name].wait()
+        if book.items_for(node):
+            upstream = [
+                states[name]
+                for name in book.definition.upstream_of(node.name)
+                # A failed one would keep this task from starting, for all items.
+                if name in states and states[name].type is StateType.COMPLETED
+            ]
+            state = await tasks[node.name](book.run.id, return_state=True, wait_for=upstream)
+            states[node.name] = state
+            book.close_agent(node, timed_out=state.name == "TimedOut")
+            await book.save(node.name)
+        ended[node.name].set()
+
+    async with asyncio.TaskGroup() as group:
+        for node in nodes:
+            group.create_task(step(node), name=node.name)
+
+
+def _final_state(book: RunBook) -> State:
+    total, done = len(book.executions), book.completed_count()
+    if done == total:
+        return Completed(message=f"{done} completed")
+    if done == 0:
+        return Failed(message=f"{total} failed")
+    return Completed(name="PartiallyFailed", message=f"{done} completed, {total - done} failed")

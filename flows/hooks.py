@@ -1,0 +1,43 @@
+"""Prefect's state hooks. They translate and delegate; the steward does what they miss.
+
+A hook may be skipped or repeated, and Prefect logs and swallows what it raises. Prefect passes
+the arguments by name in some places: the parameters must be called `flow, flow_run, state`.
+"""
+
+import asyncio
+from typing import Any
+
+from prefect import Flow, get_client
+from prefect.client.schemas.objects import FlowRun, State
+
+from flows.mirror import apply, to_run_state
+from flows.run_identity import find_run_of
+from flows.runtime import get_runtime
+
+
+async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
+    """Mirror a state that Prefect has stored: its id is the one in the history."""
+    runtime = get_runtime()
+    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+    await asyncio.to_thread(
+        apply, runtime.database, run, [to_run_state(state)], max_attempts=runtime.max_attempts
+    )
+
+
+async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
+    """Mirror a cancelled or crashed run from its history.
+
+    The state that such a hook is given may be made up on the client, and a crash means something
+    else when the run was being cancelled.
+    """
+    runtime = get_runtime()
+    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+    async with get_client() as client:
+        history = await client.read_flow_run_states(flow_run.id)
+    await asyncio.to_thread(
+        apply,
+        runtime.database,
+        run,
+        [to_run_state(state) for state in history],
+        max_attempts=runtime.max_attempts,
+    )

@@ -1,0 +1,160 @@
+"""The mirror: the one function that turns Prefect's states into the tenant's rows.
+
+Hooks call it with the state that they were given, the steward with a run's whole history. Every
+call merges what it is given into the run's known states and writes what the whole set means, so
+repeated, late and disordered calls end in the same rows. Nothing else writes a status that came
+from Prefect.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect.client.schemas.objects import State
+
+from domain.agent_runs import AgentRun
+from domain.clock import utc_now
+from domain.executions import FINAL, Execution, ExecutionStatus
+from domain.ids import ExecutionId
+from domain.runs import Ending, Run, RunFacts, RunState, StateType, read_history
+from domain.workflows import WorkflowDefinition
+from flows.decision import decide
+from persistence.agent_runs import list_agent_runs
+from persistence.execution_moves import (
+    FinishedExecution,
+    finish_executions,
+    pause_executions,
+    requeue_executions,
+    set_started_late,
+    start_executions,
+)
+from persistence.executions import list_carried
+from persistence.runs import add_states, close_run, lock_run, record_facts
+from persistence.sessions import Database, OrgSession
+from persistence.workflows import get_definition
+
+
+def to_run_state(state: State) -> RunState:
+    """Turn a Prefect state into ours, keyed by its id.
+
+    A state that was made up on the client and never stored has an id that is in no history;
+    callers read the history in those cases (cancellation).
+    """
+    return RunState(
+        id=state.id, type=StateType(state.type.value), name=state.name or "", at=state.timestamp
+    )
+
+
+def apply(
+    database: Database, run: Run, states: Iterable[RunState], *, max_attempts: int = 3
+) -> int:
+    """Bring a run's executions up to what Prefect says; return how many rows changed.
+
+    One transaction, serialized per run. Killed before the commit nothing is written; after it,
+    the same call changes nothing.
+    """
+    with database.org(run.org_id) as session:
+        is_open = lock_run(session, run.id)
+        known, is_news = add_states(session, run.id, states)
+        if not known or not (is_news or is_open):
+            return 0
+        facts = read_history(known)
+        changed = _move(session, run, facts, max_attempts=max_attempts)
+        record_facts(session, run.id, facts)
+        return changed
+
+
+def give_up(database: Database, run: Run, *, max_attempts: int = 3) -> int:
+    """Close a run that Prefect never had, or has deleted; its executions go back to the queue.
+
+    Returns:
+        How many executions ended or went back.
+    """
+    with database.org(run.org_id) as session:
+        if not lock_run(session, run.id):
+            return 0
+        gone = RunState(
+            id=uuid5(NAMESPACE_URL, f"tenantry:gone:{run.id}"),
+            type=StateType.CRASHED,
+            name="Gone",
+            at=utc_now(),
+        )
+        facts = RunFacts(ExecutionStatus.RUNNING, gone, None, Ending.LOST)
+        changed = _end(session, run, facts, state=None, max_attempts=max_attempts)
+        close_run(session, run.id)
+        return changed
+
+
+def _move(session: OrgSession, run: Run, facts: RunFacts, *, max_attempts: int) -> int:
+    changed = 0
+    if facts.started_at is not None:
+        changed += start_executions(
+            session,
+            run.id,
+            state=facts.latest,
+            at=facts.started_at,
+            resume=facts.status is not ExecutionStatus.PAUSED,
+        )
+        set_started_late(session, run.id, at=facts.started_at)
+    if facts.status is ExecutionStatus.PAUSED:
+        changed += pause_executions(session, run.id, state=facts.latest)
+    if facts.ending is not None:
+        changed += _end(session, run, facts, state=facts.latest, max_attempts=max_attempts)
+    return changed
+
+
+def _end(
+    session: OrgSession,
+    run: Run,
+    facts: RunFacts,
+    *,
+    state: RunState | None,
+    max_attempts: int,
+) -> int:
+    if facts.ending is None:
+        return 0
+    carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
+    if not carried:
+        return 0
+    definition = WorkflowDefinition.model_validate(
+        get_definition(session, run.workflow_id, version=run.workflow_version)
+    )
+    answers = _by_execution(list_agent_runs(session, [e.id for e in carried]))
+    finished: list[FinishedExecution] = []
+    returning: list[ExecutionId] = []
+    for execution in carried:
+        ended = decide(
+            definition,
+            execution.id,
+            answers.get(execution.id, ()),
+            ending=_ending_of(execution, facts.ending),
+            may_retry=execution.attempt < max_attempts,
+        )
+        if ended is None:
+            returning.append(execution.id)
+        else:
+            finished.append(ended)
+    changed = finish_executions(
+        session, finished, at=facts.latest.at, started_at=facts.started_at, state=state
+    )
+    return changed + requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+
+
+def _ending_of(execution: Execution, ending: Ending) -> Ending:
+    # Somebody asked to cancel it and its worker was lost: it ends as cancelled.
+    if ending is Ending.LOST and execution.cancel_requested_at is not None:
+        return Ending.CANCELLED
+    return ending
+
+
+def _now(facts: RunFacts) -> datetime:
+    return max(facts.latest.at, utc_now())
+
+
+def _by_execution(runs: Sequence[AgentRun]) -> dict[ExecutionId, list[AgentRun]]:
+    grouped: dict[ExecutionId, list[AgentRun]] = {}
+    for run in runs:
+        grouped.setdefault(run.execution_id, []).append(run)
+    return grouped
+
+

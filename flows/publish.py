@@ -1,0 +1,142 @@
+"""Keep Prefect's flows, deployments and schedules equal to our workflows and schedules."""
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from domain.catalog import Schedule, Workflow
+from domain.ids import WorkflowId
+from domain.json_data import JsonObject
+from flows.compiled import entrypoint_of
+from flows.compiler import flow_name
+from persistence.organizations import get_org_slug
+from persistence.schedules import list_all_schedules
+from persistence.sessions import Database
+from persistence.workflows import find_owner, list_all_workflows, set_published
+
+POOL = "tenantry"
+"""Work pool, and worker type, of all tenants' runs."""
+DEPLOYMENT = "live"
+
+_LOG = logging.getLogger("tenantry.publish")
+# The flow's one parameter, as Prefect's UI shows it. The engine fills it in: whoever presses Run
+# leaves it empty.
+_PARAMETERS: JsonObject = {
+    "type": "object",
+    "title": "Parameters",
+    "properties": {
+        "run": {
+            "title": "run",
+            "description": "Leave empty: the workflow's default input is used.",
+            "anyOf": [{"type": "string"}, {"type": "null"}],
+            "default": None,
+            "position": 0,
+        }
+    },
+}
+
+
+async def ensure_pool(client: PrefectClient) -> None:
+    """Make the work pool, unless it is there."""
+    try:
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL))
+    except ObjectAlreadyExists:
+        return
+
+
+async def publish_workflow(
+    client: PrefectClient, database: Database, workflow: Workflow, schedules: Sequence[Schedule]
+) -> UUID:
+    """Create or replace a workflow's flow and deployment; return the deployment's id.
+
+    Prefect's call replaces schedules too, and drops their runs that have not started; so it is
+    made only when something has changed. Killed before the last line, it is made again.
+    """
+    with database.for_platform() as session:
+        org_slug = get_org_slug(session, workflow.org_id)
+    flow_id = await client.create_flow_from_name(flow_name(org_slug, workflow.slug))
+    deployment_id = await client.create_deployment(
+        flow_id=flow_id,
+        name=DEPLOYMENT,
+        entrypoint=entrypoint_of(workflow.id),
+        work_pool_name=POOL,
+        parameter_openapi_schema=_PARAMETERS,
+        enforce_parameter_schema=True,
+        version=str(workflow.version),
+        tags=[f"org:{org_slug}", f"workflow:{workflow.slug}"],
+        schedules=[
+            DeploymentScheduleCreate(
+                schedule=CronSchedule(cron=schedule.cron, timezone=schedule.timezone),
+                active=True,
+                slug=schedule.id,
+            )
+            for schedule in schedules
+        ],
+    )
+    with database.for_platform() as session:
+        set_published(
+            session,
+            workflow.id,
+            deployment_id=deployment_id,
+            published=_fingerprint(workflow, schedules),
+        )
+    _LOG.info("published workflow %s as deployment %s", workflow.id, deployment_id)
+    return deployment_id
+
+
+async def publish_all(client: PrefectClient, database: Database) -> int:
+    """Publish every workflow that differs from what was published; return how many did."""
+    with database.for_platform() as session:
+        workflows = list_all_workflows(session)
+        schedules = list_all_schedules(session)
+    by_workflow: dict[WorkflowId, list[Schedule]] = {}
+    for schedule in schedules:
+        by_workflow.setdefault(schedule.workflow_id, []).append(schedule)
+    count = 0
+    for workflow, published in workflows:
+        own = by_workflow.get(workflow.id, [])
+        if published != _fingerprint(workflow, own):
+            await publish_workflow(client, database, workflow, own)
+            count += 1
+    return count
+
+
+async def republish_missing(client: PrefectClient, database: Database) -> int:
+    """Publish again what somebody has deleted in Prefect; return how much that was."""
+    with database.for_platform() as session:
+        workflows = [workflow for workflow, _ in list_all_workflows(session)]
+    count = 0
+    for workflow in workflows:
+        if workflow.prefect_deployment_id is None:
+            continue
+        try:
+            await client.read_deployment(workflow.prefect_deployment_id)
+        except ObjectNotFound:
+            await publish_again(client, database, workflow.id)
+            count += 1
+    return count
+
+
+async def publish_again(
+    client: PrefectClient, database: Database, workflow_id: WorkflowId
+) -> UUID | None:
+    """Publish one workflow whatever was published before; `None` if it does not exist."""
+    with database.for_platform() as session:
+        workflow = find_owner(session, workflow_id)
+        schedules = [s for s in list_all_schedules(session) if s.workflow_id == workflow_id]
+    if workflow is None:
+        return None
+    return await publish_workflow(client, database, workflow, schedules)
+
+
+def _fingerprint(workflow: Workflow, schedules: Sequence[Schedule]) -> JsonObject:
+    return {
+        "version": workflow.version,
+        "slug": workflow.slug,
+        "schedules": [[s.id, s.cron, s.timezone] for s in schedules],
+    }
