@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     GRAPH_EDGE_REPEATED = "graph.edge_repeated"
     GRAPH_AGENT_DUPLICATED = "graph.agent_duplicated"
     GRAPH_AGENT_UNREACHABLE = "graph.agent_unreachable"
+    GRAPH_ENTRY_UNKNOWN = "graph.entry_unknown"
     AGENT_TYPE_UNKNOWN = "agent.type_unknown"
     AGENT_CONFIG_INVALID = "agent.config_invalid"
     AGENT_INPUT_INVALID = "agent.input_invalid"

@@ -1,0 +1,200 @@
+"""Schedules: when a workflow runs by itself."""
+
+import zoneinfo
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from domain.errors import ErrorCode, InvalidInput, Problem
+from domain.inputs import as_input, find_input_problems
+from domain.json_data import JsonObject
+from domain.text import Suggester, quote
+
+MAX_CRON_CHARS = 200
+
+_CODE = ErrorCode.SCHEDULE_INVALID
+# Name, what it may hold.
+_FIELDS = (
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31, or `L` for the last"),
+    ("month", "1 to 12, or `JAN` to `DEC`"),
+    ("day of the week", "0 (Sunday) to 7 (Sunday), or `SUN` to `SAT`"),
+)
+_NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+# In the tz database, but no place: what they mean depends on the machine, or is nothing.
+_NOT_A_PLACE = frozenset({"Factory", "localtime"})
+# A start for the search of a first time; which one does not matter, cron has no beginning.
+_ANY_TIME = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+class ScheduleInvalid(InvalidInput):
+    """A schedule has no meaning."""
+
+    code = _CODE
+    subject = "schedule"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSpec:
+    """When to run, and on what. `read_schedule` makes one of what somebody gave.
+
+    `cron` has five fields: minute, hour, day of the month, month, day of the week. They are
+    local times of `timezone`, a name in the tz database such as `Europe/Berlin`. Without an
+    `input` the workflow's default input is used.
+    """
+
+    cron: str
+    timezone: str = "UTC"
+    input: JsonObject | None = None
+
+
+def read_schedule(cron: str, *, timezone: str = "UTC", input: object = None) -> ScheduleSpec:
+    """Make a schedule of what somebody gave; a text as `input` becomes `{"text": …}`.
+
+    Raises:
+        ScheduleInvalid: with every problem found.
+    """
+    problems = check_schedule(cron, timezone)
+    if input is not None:
+        problems = (*problems, *find_input_problems(input, pointer="/input"))
+    if problems:
+        raise ScheduleInvalid(problems)
+    return ScheduleSpec(
+        " ".join(cron.split()), timezone, None if input is None else as_input(input)
+    )
+
+
+def check_schedule(cron: str, timezone: str) -> tuple[Problem, ...]:
+    """List what is wrong with a cron expression and a time zone: `/cron` and `/timezone`."""
+    return (*_cron_problems(cron), *_timezone_problems(timezone))
+
+
+def next_times(spec: ScheduleSpec, after: datetime, *, count: int) -> tuple[datetime, ...]:
+    """Say when a schedule fires next: at most `count` times, aware UTC, each later than `after`.
+
+    Times that a clock change skips fire just after it; times that it repeats fire once, unless
+    the minute or the hour is `*` or a step of it.
+
+    Raises:
+        ValueError: `after` has no time zone.
+    """
+    if after.tzinfo is None:
+        raise ValueError("`after` must have a time zone")
+    found: list[datetime] = []
+    for local in CronSim(spec.cron, after.astimezone(ZoneInfo(spec.timezone))):
+        if len(found) == count:
+            break
+        at = local.astimezone(UTC)
+        # cronsim forgets which of two equal local hours `after` was in, and can go back one.
+        if at > (found[-1] if found else after):
+            found.append(at)
+    return tuple(found)
+
+
+def _cron_problems(cron: str) -> Iterator[Problem]:
+    fault = _form_fault(cron)
+    if fault is not None:
+        yield Problem(_CODE, "/cron", *fault)
+        return
+    bad_field = False
+    parts = cron.split()
+    for position, (name, allowed) in enumerate(_FIELDS):
+        alone = ["*"] * len(_FIELDS)
+        alone[position] = parts[position]
+        if not _is_cron(alone):
+            bad_field = True
+            yield Problem(
+                _CODE,
+                "/cron",
+                f"The {name}, {quote(parts[position])}, is not valid.",
+                f"Give {allowed}; also `*`, lists `1,2`, ranges `1-5` and steps `*/2`.",
+            )
+    if not bad_field and not (_is_cron(parts) and _ever_fires(cron)):
+        yield Problem(
+            _CODE,
+            "/cron",
+            f"{quote(cron)} never fires: no such day exists.",
+            "Choose a day of the month that its month has.",
+        )
+
+
+def _form_fault(cron: str) -> tuple[str, str] | None:
+    text = cron.strip()
+    if not text or len(text) > MAX_CRON_CHARS:
+        return (
+            "The cron expression is empty or far too long.",
+            "Give five fields, such as `0 9 * * MON-FRI`: at 9:00 on weekdays.",
+        )
+    if text.startswith("@"):
+        plain = _NICKNAMES.get(text.lower())
+        return (
+            f"{quote(text)} is not supported.",
+            f"Write `{plain}`." if plain else "Write five fields, such as `*/5 * * * *`.",
+        )
+    count = len(text.split())
+    if count == len(_FIELDS) + 1:
+        return (
+            "The cron expression has six fields, and five are needed.",
+            "Remove the field for seconds, the first (or for years, the last).",
+        )
+    if count != len(_FIELDS):
+        return (
+            f"The cron expression has {count} fields, and five are needed.",
+            "Give minute, hour, day of the month, month, day of the week, with blanks between.",
+        )
+    return None
+
+
+def _is_cron(parts: list[str]) -> bool:
+    try:
+        CronSim(" ".join(parts), _ANY_TIME)
+    except CronSimError:
+        return False
+    return True
+
+
+def _ever_fires(cron: str) -> bool:
+    # cronsim gives up after 50 years without a match.
+    return next(CronSim(cron, _ANY_TIME), None) is not None
+
+
+def _timezone_problems(timezone: str) -> Iterator[Problem]:
+    known = _timezones()
+    if timezone in known:
+        return
+    nearest = _nearest_timezone(timezone.strip().replace(" ", "_"), known)
+    advice = f"Did you mean {quote(nearest)}?" if nearest else "Use `UTC`, or continent and city."
+    yield Problem(
+        _CODE,
+        "/timezone",
+        f"There is no time zone {quote(timezone)}.",
+        f"{advice} Names are those of the tz database, such as `Europe/Berlin`.",
+    )
+
+
+def _nearest_timezone(wanted: str, known: frozenset[str]) -> str | None:
+    if "/" in wanted:
+        return Suggester(known).nearest(wanted)
+    # A city without its continent, or a name such as `utc`. Abbreviations (`PST`) are too short
+    # to guess: the nearest one is as a rule another zone.
+    cities = {name.rsplit("/", 1)[-1]: name for name in sorted(known)}
+    city = Suggester(cities, min_likeness=0.8).nearest(wanted)
+    return cities[city] if city else None
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones() - _NOT_A_PLACE)
