@@ -164,7 +164,8 @@ class Cluster:
     def _make_data(self) -> None:
         """Make the data folder under another name and rename it when it is whole."""
         for abandoned in self.home.postgres.glob("making-*"):
-            shutil.rmtree(abandoned)
+            # What is still being written by a killed `initdb` goes at the next start.
+            shutil.rmtree(abandoned, ignore_errors=True)
         making = self.home.postgres / f"making-{uuid.uuid4().hex}"
         making.mkdir(mode=PRIVATE)
         password = making / "password"

