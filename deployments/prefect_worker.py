@@ -27,7 +27,7 @@ from deployments.intake import take_work
 from deployments.leases import keep_leases
 from deployments.settings import Settings, load_settings
 from deployments.wiring import make_runtime, open_database_of
-from flows.publish import POOL, ensure_pool
+from flows.publish import POOL, wait_for_prefect
 from flows.runtime import set_runtime
 
 
@@ -76,9 +76,9 @@ class TenantryWorker(
         runtime = make_runtime(settings, database)
         set_runtime(runtime)
         # One client for all runs: each of its own would cost a version check and a connection.
-        await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        await wait_for_prefect(context.client)
         await super().setup()
-        await ensure_pool(self.client)
         limit = self._limit or settings.worker_limit
         self._carrier = Carrier(
             self.client, runtime, worker=self.name, lease_s=settings.lease_s, limit=limit

@@ -122,6 +122,10 @@ class Settings(BaseModel):
     """Seconds a worker with nothing to do waits before it asks for work again. Raise it to
     spare the database when many workers are idle."""
 
+    prefect_poll_s: Annotated[float, Field(ge=0.2, le=600)] = 2
+    """Seconds between two questions to Prefect for runs that schedules and its Run button made.
+    Raise it to spare Prefect's server when there are many workers."""
+
     lease_s: Annotated[float, Field(ge=3, le=3600)] = 30
     """Seconds without a sign of life after which a worker counts as lost and its executions go
     to another one. Raise it when workers are starved of CPU and get declared lost."""
@@ -141,6 +145,10 @@ class Settings(BaseModel):
     data_root: HomePath = Field(default_factory=_default_data_root)
     """Folder that file connectors may read; nothing outside of it is readable to a workflow.
     Unset, it is `data` under `TENANTRY_HOME`."""
+
+    execution_url: HttpUrl | None = None
+    """Where people see an execution, with `{id}` in place of its id, for the link from Prefect's
+    pages (`https://tenantry.internal/executions/{id}`)."""
 
     org: Annotated[str, Field(min_length=1)] = "org_demo"
     """Organization for which the command line acts when `--org` is not given."""
@@ -225,6 +233,8 @@ _KINDS = {
     "database_platform_url": "URL (secret)",
     "audit_key": "secret",
     "prefect_api_url": "URL",
+    "execution_url": "URL",
+    "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
     "max_attempts": "whole number",

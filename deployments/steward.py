@@ -19,7 +19,7 @@ from deployments.stopping import run_until_stopped
 from deployments.wiring import open_database_of, start_logging
 from domain.errors import TenantryError
 from domain.ids import RunId
-from flows.publish import ensure_pool, publish_all, republish_missing
+from flows.publish import publish_all, republish_missing, wait_for_prefect
 from flows.reconcile import reconcile_closed, reconcile_open, recover_lost
 from persistence.leadership import Leadership
 from persistence.sessions import Database
@@ -79,23 +79,12 @@ async def serve(settings: Settings) -> None:
     leadership = Leadership(database.platform)
     try:
         async with get_client() as client:
-            await _wait_for_prefect(client)
+            await wait_for_prefect(client)
             _LOG.info("the steward is up")
             await Steward(client, database, settings, leadership).work()
     finally:
         leadership.release()
         database.close()
-
-
-async def _wait_for_prefect(client: PrefectClient) -> None:
-    while True:
-        try:
-            await ensure_pool(client)
-        except httpx.HTTPError as error:
-            _LOG.warning("waiting for Prefect: %s", type(error).__name__)
-            await asyncio.sleep(1)
-        else:
-            return
 
 
 def main() -> None:

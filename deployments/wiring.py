@@ -28,14 +28,12 @@ def role_urls(settings: Settings) -> tuple[URL, URL]:
     Raises:
         SettingMissing: neither they nor the owner's URL is set.
     """
-    owner = owner_url(settings)
-    urls: list[URL] = []
-    for own, role in (
-        (settings.database_app_url, APP_ROLE),
-        (settings.database_platform_url, PLATFORM_ROLE),
-    ):
-        urls.append(make_url(own.get_secret_value()) if own else derive_role_url(owner, role))
-    return urls[0], urls[1]
+    own_app, own_platform = settings.database_app_url, settings.database_platform_url
+    app, platform = (
+        make_url(own.get_secret_value()) if own else derive_role_url(owner_url(settings), role)
+        for own, role in ((own_app, APP_ROLE), (own_platform, PLATFORM_ROLE))
+    )
+    return app, platform
 
 
 def owner_url(settings: Settings) -> URL:

@@ -20,6 +20,7 @@ from domain.json_data import JsonObject
 from domain.outcomes import AgentInput, AgentOutcome, Failure
 from domain.workflows import AgentNode
 from flows.decision import is_retryable
+from flows.redaction import redact_errors
 from flows.run_book import RunBook
 
 AgentTask = Task[[str], Any]
@@ -50,6 +51,10 @@ def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
 
     async def work(run_id: str) -> State:
         book, connectors = _open_books[RunId(run_id)]
+        with redact_errors(f"agent {node.name!r} of run {run_id}"):
+            return await attempt(book, connectors)
+
+    async def attempt(book: RunBook, connectors: Connectors) -> State:
         items = book.items_for(node)
         book.begin_attempt(node, items)
         await book.save(node.name)  # an attempt before this one that ran out of time
@@ -87,9 +92,9 @@ def _delays(retries: int, base_s: float) -> list[float] | float:
 
 
 def _may_pass(task: AgentTask, task_run: TaskRun, state: State) -> bool:
-    # A state of type FAILED makes Prefect retry: ours says whether that can help, and one that
-    # Prefect made at the time limit always may.
-    return state.name in (_RETRY, "TimedOut")
+    # Prefect asks with the state that we returned, which says whether it can help, or with one
+    # that it made from what was raised: only the time limit's may pass by itself.
+    return state.name == _RETRY or isinstance(state.data, TimeoutError)
 
 
 def _run_count() -> int:

@@ -1,7 +1,6 @@
 """Compile a workflow definition into a Prefect flow: one task an agent, in the graph's order."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,32 +10,19 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from domain.errors import ErrorCode, TenantryError
 from domain.ids import WorkflowId
 from domain.workflows import AgentNode, WorkflowDefinition
 from flows.agent_task import AgentTask, close_for_tasks, make_agent_task, open_for_tasks
 from flows.artifacts import add_agent_table
 from flows.connectors import make_connectors
 from flows.hooks import record_cancelling, record_state
+from flows.redaction import redact_errors
 from flows.run_book import RunBook, open_book
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 
-_LOG = logging.getLogger("tenantry.flows")
-
 CompiledFlow = Flow[[str | None], State]
-
-
-class RunBroken(TenantryError):
-    """A run broke off for a reason that is no agent's."""
-
-    code = ErrorCode.INTERNAL
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(
-            f"The run broke off ({kind}).", hint="The worker's log has the details."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +66,8 @@ def compile_workflow(
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             raise RuntimeError("a compiled flow runs inside Prefect's engine only")
-        try:
+        with redact_errors(f"flow run {context.flow_run.id}"):
             return await _carry(runtime, context.flow_run.id, definition, tasks)
-        except Exception as error:
-            # Prefect keeps an exception's text and traceback where all its users see them.
-            _LOG.exception("flow run %s broke off", context.flow_run.id)
-            raise RunBroken(type(error).__name__) from None
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
     hooks = [record_state] if runtime.hooks else []

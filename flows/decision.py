@@ -152,7 +152,7 @@ def _results(
             "completed_at": answer.completed_at.isoformat(),
             "duration_seconds": round(sum(run.outcome.duration_s for run in own), 6),
             "tokens_used": spent.tokens,
-            "cost": str(spent.cost_usd),
+            "cost": f"{spent.cost_usd.normalize():f}",
         }
         failure, value = answer.outcome.failure, answer.outcome.value
         if failure is not None:

@@ -1,9 +1,11 @@
 """Keep Prefect's flows, deployments and schedules equal to our workflows and schedules."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
@@ -41,12 +43,18 @@ _PARAMETERS: JsonObject = {
 }
 
 
-async def ensure_pool(client: PrefectClient) -> None:
-    """Make the work pool, unless it is there."""
-    try:
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL))
-    except ObjectAlreadyExists:
-        return
+async def wait_for_prefect(client: PrefectClient) -> None:
+    """Wait until Prefect answers, as long as it takes; then there is our work pool in it."""
+    while True:
+        try:
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL))
+        except ObjectAlreadyExists:
+            return
+        except httpx.HTTPError as error:
+            _LOG.info("waiting for Prefect: %s", type(error).__name__)
+            await asyncio.sleep(0.5)
+        else:
+            return
 
 
 async def publish_workflow(

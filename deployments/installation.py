@@ -1,0 +1,92 @@
+"""One installation as a command uses it: its settings, its database, its services."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
+from deployments.embedded.stack import EmbeddedStack, open_stack
+from deployments.settings import Settings, as_environ
+from deployments.wiring import open_database_of, owner_url, role_urls
+from persistence.migrate import check_migrated, migrate
+from persistence.sessions import Database
+
+WORKER = "worker"
+STEWARD = "steward"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a command works on, for as long as its `with` block lasts."""
+
+    settings: Settings
+    database: Database
+    stack: EmbeddedStack
+
+
+@contextmanager
+def open_installation(
+    settings: Settings, *, services: bool, say: Say
+) -> Iterator[Installation]:
+    """Open the installation that the settings describe; start the embedded parts that it needs.
+
+    Where nobody has set a database of their own, PostgreSQL is started here and the tables are
+    brought up to date; leaving the block stops what nobody else uses.
+
+    Args:
+        services: also Prefect, a worker and the steward. With a database of your own, worker
+            and steward are yours to run.
+        say: gets short texts for people while something takes time.
+
+    Raises:
+        StackStartFailed: a part cannot be started.
+        DatabaseNotMigrated: your own database needs `tenantry migrate`.
+    """
+    embedded = settings.database_url is None and settings.database_app_url is None
+    wanted = (POSTGRES, PREFECT) if services else (POSTGRES,)
+    if not embedded:
+        wanted = wanted[1:]
+    with open_stack(settings, wanted, on_progress=say) as stack:
+        found = stack.settings
+        if found.audit_key is None and embedded:
+            found = found.model_copy(update={"audit_key": SecretStr(stack.secret("audit"))})
+        if embedded:
+            app_url, platform_url = role_urls(found)
+            migrate(owner_url(found), app_url=app_url, platform_url=platform_url)
+        database = open_database_of(found)
+        try:
+            if not embedded:
+                check_migrated(database)
+            if services and embedded:
+                stack.ensure(extra=[service_spec(WORKER, found), service_spec(STEWARD, found)])
+            yield Installation(found, database, stack)
+        finally:
+            database.close()
+
+
+def service_spec(name: str, settings: Settings) -> ServiceSpec:
+    """Describe one of our own services to the keeper. It waits for Prefect by itself."""
+    return ServiceSpec(
+        name=name,
+        argv=(sys.executable, "-m", f"deployments.{name}"),
+        env={**as_environ(settings), **prefect_client_environ(settings)},
+        stop_grace_s=settings.drain_grace_s + 15,
+    )
+
+
+def prefect_client_environ(settings: Settings) -> dict[str, str]:
+    """Give the settings of Prefect's client that our processes run with."""
+    return {
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        # Never fall back to a server in the own process, with rows that nobody sees.
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        # A token per client and run, which a server on 127.0.0.1 does not ask for.
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "DO_NOT_TRACK": "1",
+    }
