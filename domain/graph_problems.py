@@ -170,6 +170,7 @@ def _entry_problems(
 def _maybe_reached(outline: Outline, names: tuple[str, ...], suggester: Suggester) -> Iterator[str]:
     """Names that an unreadable or mistyped edge or entry may have been meant to reach."""
     known = set(names)
+    led_to = {target for _, target in outline.edges}
     if not outline.edges_readable:
         yield from names
     for source, target in outline.edges:
@@ -177,6 +178,8 @@ def _maybe_reached(outline: Outline, names: tuple[str, ...], suggester: Suggeste
             yield from names
         elif target not in known:
             yield suggester.nearest(target) or target
+            if source is not None and outline.entry is None and source not in led_to:
+                yield source  # it leads on, and so would be an entry
         elif source is None or source not in known:
             yield target
     for name in outline.entry or ():
