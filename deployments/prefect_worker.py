@@ -8,8 +8,8 @@ ours takes executions from the queue.
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
 
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
@@ -21,6 +21,7 @@ from prefect.workers.base import (
     BaseWorkerResult,
 )
 
+from agents.registry import AgentRegistry, default_registry
 from deployments.cancelling import watch_cancelling
 from deployments.carrying import Carrier
 from deployments.intake import take_work
@@ -51,6 +52,10 @@ class TenantryWorker(
     type = POOL
     job_configuration = TenantryJobConfiguration
     job_configuration_variables = TenantryVariables
+    make_registry: ClassVar[Callable[[], AgentRegistry]] = staticmethod(default_registry)
+    """The agent types that this worker knows; a subclass may know more."""
+    hooks: ClassVar[bool] = True
+    """Whether state hooks write at once; without them the steward does, seconds later."""
     _description = "Runs the workflows of Tenantry's organizations, warm, in its own process."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,7 +78,7 @@ class TenantryWorker(
         """Connect to the database and to Prefect, then start to take work."""
         settings = load_settings(os.environ)
         database = open_database_of(settings, pool_size=settings.worker_limit + 4)
-        runtime = make_runtime(settings, database)
+        runtime = make_runtime(settings, database, self.make_registry(), hooks=self.hooks)
         set_runtime(runtime)
         # One client for all runs: each of its own would cost a version check and a connection.
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())

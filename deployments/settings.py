@@ -191,7 +191,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate(values, by_name=True)
     except ValidationError as refused:
         details = refused.errors(include_input=False, include_url=False)
-        problems += [_bad_value(detail) for detail in details]
+        # A default that depends on a refused value is no problem of its own.
+        wrong = [detail for detail in details if detail["type"] != "default_factory_not_called"]
+        problems += [_bad_value(detail) for detail in wrong]
         raise SettingsInvalid(problems) from None
     if problems:
         raise SettingsInvalid(problems)

@@ -7,7 +7,7 @@ import time
 
 from sqlalchemy import URL, make_url
 
-from agents.registry import default_registry
+from agents.registry import AgentRegistry
 from deployments.settings import Settings
 from domain.errors import ErrorCode, InvalidInput, Problem
 from flows.runtime import Runtime
@@ -64,14 +64,17 @@ def open_database_of(settings: Settings, *, pool_size: int = 5) -> Database:
     )
 
 
-def make_runtime(settings: Settings, database: Database) -> Runtime:
+def make_runtime(
+    settings: Settings, database: Database, registry: AgentRegistry, *, hooks: bool = True
+) -> Runtime:
     """Say what the flows of this process run on."""
     return Runtime(
         database=database,
-        registry=default_registry(),
+        registry=registry,
         data_root=settings.data_root,
         max_attempts=settings.max_attempts,
         execution_url=settings.execution_url,
+        hooks=hooks,
     )
 
 

@@ -17,13 +17,13 @@ _LOG = logging.getLogger("tenantry.worker")
 _SYNC_S = 30.0
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, kind: type[TenantryWorker] = TenantryWorker) -> None:
     """Work until cancelled, then drain.
 
     Prefect's own loop gives up after a few errors in a row, and drops its runs; this one goes on
     until Prefect is back.
     """
-    worker = TenantryWorker(work_pool_name=POOL, limit=settings.worker_limit)
+    worker = kind(work_pool_name=POOL, limit=settings.worker_limit)
     async with worker:
         _LOG.info("worker %r is up", worker.name)
         await asyncio.gather(
@@ -43,11 +43,11 @@ async def _repeat(step: Callable[[], Awaitable[object]], *, interval_s: float) -
         await asyncio.sleep(interval_s)
 
 
-def main() -> None:
+def main(kind: type[TenantryWorker] = TenantryWorker) -> None:
     """Run the worker until a signal stops it."""
     settings = load_settings(os.environ)
     start_logging(settings)
-    run_until_stopped(lambda: serve(settings))
+    run_until_stopped(lambda: serve(settings, kind))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""One real PostgreSQL for the whole run, one fresh database per test, and Prefect on demand."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import URL
+
+from deployments.embedded.stack import EmbeddedStack, open_stack
+from deployments.settings import load_settings
+from persistence.sessions import Database
+from tests.support.databases import Cluster, add_organizations, cluster_of, open_roles
+from tests.support.homes import temporary_home
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[EmbeddedStack]:
+    with (
+        temporary_home() as home,
+        open_stack(load_settings({"TENANTRY_HOME": str(home)}), ("postgres",)) as stack,
+    ):
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def prefect(stack: EmbeddedStack) -> EmbeddedStack:
+    """The stack with Prefect's server ready in it."""
+    stack.ensure("prefect")
+    stack.wait_ready()
+    return stack
+
+
+@pytest.fixture(scope="session")
+def cluster(stack: EmbeddedStack) -> Cluster:
+    return cluster_of(stack.superuser_url, stack.database_url)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> str:
+    return cluster.make_template()
+
+
+@pytest.fixture
+def database_url(cluster: Cluster, template: str) -> Iterator[URL]:
+    """A fresh, migrated, empty database, as its owner."""
+    url = cluster.copy(template)
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def database(database_url: URL) -> Iterator[Database]:
+    """A fresh database as our roles, with the organizations Acme and Globex."""
+    with open_roles(database_url) as database:
+        add_organizations(database)
+        yield database
