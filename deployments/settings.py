@@ -25,6 +25,7 @@ from domain.errors import ErrorCode, InvalidInput, Problem
 PREFIX = "TENANTRY_"
 # Prefect's own name: whoever has set it for `prefect` should not have to set it twice.
 PREFECT_API_URL = "PREFECT_API_URL"
+_AUDIT_KEY_LENGTH = 32  # characters: 128 bits, if they are hex digits
 SYSTEM_HOME = Path("/var/lib/tenantry")
 
 
@@ -45,6 +46,12 @@ def _postgres_url(url: SecretStr) -> SecretStr:
     if not separator or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise ValueError("must start with postgresql:// (PostgreSQL is the only database)")
     return SecretStr(f"postgresql+psycopg://{rest}")
+
+
+def _long_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < _AUDIT_KEY_LENGTH:
+        raise ValueError(f"must have at least {_AUDIT_KEY_LENGTH} characters")
+    return key
 
 
 def _http_url(url: str) -> str:
@@ -101,7 +108,7 @@ class Settings(BaseModel):
     that cross organizations. Set it when that role's password is managed elsewhere; unset, it
     is derived from `TENANTRY_DATABASE_URL`."""
 
-    audit_key: Annotated[SecretStr, Field(min_length=32)] | None = None
+    audit_key: Annotated[SecretStr, AfterValidator(_long_key)] | None = None
     """Key of the HMAC that chains the audit log, at least 32 characters. Set it in production,
     from where the database's administrators can't read it; changing it makes older rows
     unverifiable."""
@@ -267,8 +274,10 @@ def _default_text(field: str) -> str:
 
 
 def _unknown_name(name: str, known: Mapping[str, str]) -> Problem:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known)}."
+    # Without the prefix, which alone makes any two names look alike.
+    ends = [each.removeprefix(PREFIX) for each in known if each.startswith(PREFIX)]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=1, cutoff=0.6)
+    hint = f"Did you mean {PREFIX}{near[0]}?" if near else f"Known are: {', '.join(known)}."
     return Problem(
         ErrorCode.SETTINGS_INVALID, f"/{name}", f"{name} is not a setting of Tenantry.", hint
     )

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,12 @@ def pids_of(home: Home) -> set[int]:
     found: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-                folder = str((entry / "cwd").readlink()) if command else ""
-                if str(home.path) in command or folder.startswith(str(home.path)):
-                    found.add(int(entry.name))
+            signs = ""
+            with suppress(OSError):  # it ends while we look, or its folder is not for us to see
+                signs = (entry / "cmdline").read_bytes().decode(errors="replace")
+                signs += f" {(entry / 'cwd').readlink()}"
+            if str(home.path) in signs:
+                found.add(int(entry.name))
     return found
 
 
@@ -69,7 +70,7 @@ def keeper_pid(home: Home) -> int:
 def sleeper(home: Home, name: str = "sleeper", **changes: Any) -> ServiceSpec:
     """Describe a service that does nothing, and is found by `pids_of`."""
     argv = (sys.executable, "-c", "import time; time.sleep(3600)", str(home.path))
-    return ServiceSpec(**{"name": name, "argv": argv, "ready_after_s": 0.1, **changes})
+    return replace(ServiceSpec(name, argv, ready_after_s=0.1), **changes)
 
 
 class User:

@@ -94,7 +94,9 @@ def test_killed_it_comes_back_on_the_same_port_with_its_data(home: Home, setting
         query(url, "create table kept as select 42 as answer")
         killed = pid_of(home, "postgres")
         os.kill(killed, signal.SIGKILL)
-        wait_until("PostgreSQL again", lambda: state_of(home, "postgres").starts == 2 and answers(url))
+        wait_until(
+            "PostgreSQL again", lambda: state_of(home, "postgres").starts == 2 and answers(url)
+        )
         assert query(url, "select answer from kept") == 42
 
 

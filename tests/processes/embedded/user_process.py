@@ -7,6 +7,7 @@ leaves the stack and prints `closed`. Run as `python -m tests.processes.embedded
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from deployments.embedded.specs import ServiceSpec
@@ -23,7 +24,8 @@ def describe(stack: EmbeddedStack, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def parse_spec(raw: dict[str, Any]) -> ServiceSpec:
-    return ServiceSpec(**{**raw, "argv": tuple(raw["argv"]), "after": tuple(raw.get("after", ()))})
+    spec = ServiceSpec(**raw)
+    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after))
 
 
 def answer(**content: object) -> None:
