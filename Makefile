@@ -1,0 +1,39 @@
+# Everything here makes its own environment first, if it has to: git, make and Python 3.11 to
+# 3.13 are enough. ARGS are passed on: make test ARGS="-k audit".
+
+ARGS ?=
+READY := .venv/.ready
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what make can do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(READY) ## Install everything into .venv (also done by all others)
+
+$(READY): pyproject.toml uv.lock .ci/setup
+	@PYTHON='$(PYTHON)' sh .ci/setup
+
+.PHONY: demo
+demo: $(READY) ## Start the whole stack with a sample organization and run a workflow
+	@$(BIN)/tenantry demo $(ARGS)
+
+.PHONY: test
+test: $(READY) ## Run the tests
+	@$(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Check format, style, types, import contracts and house rules
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pyright
+	@$(BIN)/pytest -q tests/unit/house
+
+.PHONY: fmt
+fmt: $(READY) ## Format the code and mend what can be mended without thought
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
