@@ -69,6 +69,14 @@ class Agent(ABC, Generic[ConfigT]):
     """A config that validates."""
     Config: type[ConfigT]
 
+    def read_config(self, config: JsonObject) -> ConfigT:
+        """Read a config that was checked before it was stored.
+
+        Raises:
+            ValidationError: the catalogue has changed since.
+        """
+        return self.Config.model_validate(config)
+
     @abstractmethod
     async def run(
         self, items: Sequence[AgentInput], context: AgentContext[ConfigT]

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import cast
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -139,12 +141,12 @@ class Carrier:
     async def _run_engine(self, run: Run, flow_run: FlowRun) -> None:
         compiled = await asyncio.to_thread(
             keep_trying,
-            lambda: load_workflow(
-                self.runtime, run.workflow_id, version=run.workflow_version
-            ),
+            lambda: load_workflow(self.runtime, run.workflow_id, version=run.workflow_version),
         )
         try:
-            await run_flow(compiled.flow, flow_run=flow_run, return_type="state")
+            # Typed for flows of every kind: an asynchronous one gives what can be awaited.
+            engine = run_flow(compiled.flow, flow_run=flow_run, return_type="state")
+            await cast(Awaitable[object], engine)
         except (Abort, Pause) as signal:
             # Prefect refused to start it, or it was paused: its states tell the mirror.
             _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)

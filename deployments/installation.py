@@ -1,7 +1,7 @@
 """One installation as a command uses it: its settings, its database, its services."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,9 +30,7 @@ class Installation:
 
 
 @contextmanager
-def open_installation(
-    settings: Settings, *, services: bool, say: Say
-) -> Iterator[Installation]:
+def open_installation(settings: Settings, *, services: bool, say: Say) -> Generator[Installation]:
     """Open the installation that the settings describe; start the embedded parts that it needs.
 
     Where nobody has set a database of their own, PostgreSQL is started here and the tables are

@@ -8,7 +8,7 @@ ours takes executions from the queue.
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, ClassVar
 
 import anyio.abc
@@ -44,16 +44,12 @@ class TenantryResult(BaseWorkerResult):
     """A run was carried out, however it ended: its states say how."""
 
 
-class TenantryWorker(
-    BaseWorker[TenantryJobConfiguration, TenantryVariables, TenantryResult]
-):
+class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, TenantryResult]):
     """Runs tenants' workflows in this process, several at a time."""
 
     type = POOL
     job_configuration = TenantryJobConfiguration
     job_configuration_variables = TenantryVariables
-    make_registry: ClassVar[Callable[[], AgentRegistry]] = staticmethod(default_registry)
-    """The agent types that this worker knows; a subclass may know more."""
     hooks: ClassVar[bool] = True
     """Whether state hooks write at once; without them the steward does, seconds later."""
     _description = "Runs the workflows of Tenantry's organizations, warm, in its own process."
@@ -73,6 +69,10 @@ class TenantryWorker(
         if self._carrier is None:
             raise RuntimeError("the worker is not set up")
         return self._carrier
+
+    def make_registry(self) -> AgentRegistry:
+        """Make the agent types that this worker knows; a subclass may know more."""
+        return default_registry()
 
     async def setup(self) -> None:
         """Connect to the database and to Prefect, then start to take work."""
@@ -129,5 +129,3 @@ class TenantryWorker(
 def worker_name() -> str:
     """Name this process's worker: unique among those that run, and telling."""
     return f"tenantry {socket.gethostname()} {os.getpid()}"
-
-

@@ -3,7 +3,5 @@
 from typing import TypeAlias
 
 # Recursive on purpose: pydantic and pyright both read it, `Any` would hide a datetime or a NaN.
-JsonValue: TypeAlias = (
-    None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-)
+JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 JsonObject: TypeAlias = dict[str, JsonValue]

@@ -92,5 +92,3 @@ def _schedule_of(flow_run: FlowRun) -> ScheduleId | None:
         return None
     # A schedule's slug is our id for it.
     return ScheduleId(created_by.display_value) if created_by.display_value else None
-
-

@@ -11,7 +11,7 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from agents.interface import Agent, AgentContext, Connectors
+from agents.interface import Agent, AgentConfig, AgentContext, Connectors
 from domain.errors import ErrorCode, TenantryError
 from domain.executions import LeaseLost
 from domain.ids import RunId
@@ -23,7 +23,8 @@ from flows.decision import is_retryable
 from flows.redaction import redact_errors
 from flows.run_book import RunBook
 
-AgentTask = Task[[str], Any]
+# Prefect's generics do not say what a call with `return_state` gives: the caller casts.
+AgentTask = Task[..., Any]
 
 _LOG = logging.getLogger("tenantry.agents")
 _RETRY = "WillRetry"
@@ -46,7 +47,7 @@ def close_for_tasks(book: RunBook) -> None:
 
 def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
     """Make the Prefect task of one agent; retries and the time limit are Prefect's to keep."""
-    config = agent.Config.model_validate(node.config)
+    config: AgentConfig = agent.read_config(node.config)
     options = node.options
 
     async def work(run_id: str) -> State:
@@ -58,7 +59,7 @@ def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
         items = book.items_for(node)
         book.begin_attempt(node, items)
         await book.save(node.name)  # an attempt before this one that ran out of time
-        context = AgentContext(
+        context = AgentContext[AgentConfig](
             agent_name=node.name,
             config=config,
             connectors=connectors,
@@ -164,5 +165,3 @@ def _state(book: RunBook, node: AgentNode, *, attempts_left: bool) -> State:
 def is_failed_state(state: State) -> bool:
     """Say whether a task's final state means that none of its items was answered."""
     return state.type in (StateType.FAILED, StateType.CRASHED)
-
-

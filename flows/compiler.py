@@ -1,13 +1,15 @@
 """Compile a workflow definition into a Prefect flow: one task an agent, in the graph's order."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
+from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
 from domain.ids import WorkflowId
@@ -22,7 +24,7 @@ from flows.run_identity import find_run_of
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 
-CompiledFlow = Flow[[str | None], State]
+CompiledFlow = Flow[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,11 @@ def compile_workflow(
             return await _carry(runtime, context.flow_run.id, definition, tasks)
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
-    hooks = [record_state] if runtime.hooks else []
+    hooks: list[FlowStateHook[..., Any]] = [record_state] if runtime.hooks else []
+    unsure_hooks: list[FlowStateHook[..., Any]] = [record_cancelling] if runtime.hooks else []
+    entry: Callable[..., Any] = carry
     flow: CompiledFlow = Flow(
-        carry,
+        entry,
         name=flow_name(org_slug, workflow_slug),
         version=str(version),
         retries=0,
@@ -82,8 +86,8 @@ def compile_workflow(
         on_running=hooks,
         on_completion=hooks,
         on_failure=hooks,
-        on_crashed=[record_cancelling] if runtime.hooks else [],
-        on_cancellation=[record_cancelling] if runtime.hooks else [],
+        on_crashed=unsure_hooks,
+        on_cancellation=unsure_hooks,
     )
     return CompiledWorkflow(flow, tasks, definition)
 
@@ -98,7 +102,7 @@ async def _carry(
     book = await asyncio.to_thread(
         keep_trying, lambda: open_book(runtime.database, run, definition)
     )
-    connectors = make_connectors(runtime, run.org_id)
+    connectors = await asyncio.to_thread(keep_trying, lambda: make_connectors(runtime, run.org_id))
     open_for_tasks(book, connectors)
     try:
         await _walk(book, tasks)
@@ -124,7 +128,8 @@ async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
                 # A failed one would keep this task from starting, for all items.
                 if name in states and states[name].type is StateType.COMPLETED
             ]
-            state = await tasks[node.name](book.run.id, return_state=True, wait_for=upstream)
+            ask = cast(Callable[..., Awaitable[State]], tasks[node.name])
+            state = await ask(book.run.id, return_state=True, wait_for=upstream)
             states[node.name] = state
             book.close_agent(node, timed_out=state.name == "TimedOut")
             await book.save(node.name)

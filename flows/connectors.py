@@ -1,14 +1,26 @@
 """Give the agents of one run the connectors of its organization, and of no other."""
 
-from agents.connectors.definitions import OrgConnectors, parse_connector
+import logging
+
+from pydantic import TypeAdapter, ValidationError
+
+from agents.connectors.definitions import ConnectorDefinition
+from agents.connectors.opening import OrgConnectors
 from agents.interface import Connectors
 from domain.ids import OrgId
 from flows.runtime import Runtime
 from persistence.connectors import find_dataset, list_connectors
 
+_LOG = logging.getLogger("tenantry.connectors")
+_DEFINITION: TypeAdapter[ConnectorDefinition] = TypeAdapter(ConnectorDefinition)
+
 
 def make_connectors(runtime: Runtime, org_id: OrgId) -> Connectors:
-    """Read an organization's connector definitions; records are read when an agent asks."""
+    """Read an organization's connector definitions; records are read when an agent asks.
+
+    A definition that is no longer valid is left out, with a line in the log: the agents that
+    name it say that it is missing, and the others work.
+    """
 
     def read_dataset(name: str) -> bytes | None:
         with runtime.database.org(org_id) as session:
@@ -16,8 +28,14 @@ def make_connectors(runtime: Runtime, org_id: OrgId) -> Connectors:
 
     with runtime.database.org(org_id) as session:
         stored = list_connectors(session)
+    definitions: dict[str, ConnectorDefinition] = {}
+    for name, settings in stored.items():
+        try:
+            definitions[name] = _DEFINITION.validate_python(settings)
+        except ValidationError as error:
+            _LOG.error(
+                "connector %r of %s is not valid: %d problems", name, org_id, error.error_count()
+            )
     return OrgConnectors(
-        {name: parse_connector(settings) for name, settings in stored.items()},
-        data_root=runtime.data_root / org_id,
-        read_dataset=read_dataset,
+        definitions, data_root=runtime.data_root / org_id, read_dataset=read_dataset
     )

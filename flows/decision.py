@@ -177,7 +177,5 @@ def _graph(definition: WorkflowDefinition, answers: Mapping[str, AgentRun]) -> J
         if answer is not None:
             status = "FAILED" if answer.outcome.failure else "COMPLETED"
         nodes.append({"name": node.name, "type": node.type, "status": status})
-    edges: list[JsonValue] = [
-        {"from": edge.source, "to": edge.target} for edge in definition.edges
-    ]
+    edges: list[JsonValue] = [{"from": edge.source, "to": edge.target} for edge in definition.edges]
     return {"nodes": nodes, "edges": edges}

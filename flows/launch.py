@@ -69,9 +69,7 @@ def run_name(run_id: str, execution_ids: Sequence[ExecutionId]) -> str:
     return f"{run_id} ({len(execution_ids)})"
 
 
-async def _create(
-    client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun
-) -> FlowRun:
+async def _create(client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun) -> FlowRun:
     run = claimed.run
     return await client.create_flow_run_from_deployment(
         deployment_id,

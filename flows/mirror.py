@@ -156,5 +156,3 @@ def _by_execution(runs: Sequence[AgentRun]) -> dict[ExecutionId, list[AgentRun]]
     for run in runs:
         grouped.setdefault(run.execution_id, []).append(run)
     return grouped
-
-

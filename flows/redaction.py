@@ -1,7 +1,7 @@
 """Keep the text of exceptions out of Prefect, where all its users see states and logs."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from domain.errors import ErrorCode, TenantryError
@@ -20,7 +20,7 @@ class RunBroken(TenantryError):
 
 
 @contextmanager
-def redact_errors(where: str) -> Iterator[None]:
+def redact_errors(where: str) -> Generator[None]:
     """Log whatever is raised within, and raise an error without its text in its place."""
     try:
         yield

@@ -200,5 +200,3 @@ def open_book(database: Database, run: Run, definition: WorkflowDefinition) -> R
     book = RunBook(database, run, definition, {e.id: e for e in carried})
     book.load(known)
     return book
-
-

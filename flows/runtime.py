@@ -1,6 +1,5 @@
 """What the flows of one worker process reach: its database, its agents, its Prefect."""
 
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,5 +57,3 @@ def get_runtime() -> Runtime:
     if runtime is None:
         raise RuntimeMissing
     return runtime
-
-

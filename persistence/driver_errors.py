@@ -1,6 +1,6 @@
 """The one place that turns the driver's errors into ours."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -38,7 +38,7 @@ class DatabaseNotMigrated(TenantryError):
 
 
 @contextmanager
-def translate_driver_errors() -> Iterator[None]:
+def translate_driver_errors() -> Generator[None]:
     """Raise our errors for a database that is away or not migrated; pass all others on."""
     try:
         yield

@@ -206,9 +206,7 @@ def read_marks(session: PlatformSession, ids: Sequence[RunId]) -> dict[RunId, UU
 
 def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionId]:
     """List the ids of a run's executions, oldest first."""
-    query = (
-        select(ExecutionRow.id).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
-    )
+    query = select(ExecutionRow.id).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
     return [ExecutionId(id) for id in session.scalars(query)]
 
 

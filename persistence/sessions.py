@@ -1,6 +1,6 @@
 """Sessions: for one tenant, held to it by the database, or for the platform's few acts."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Database:
     @contextmanager
     def org(
         self, org_id: OrgId, *, user_id: UserId | None = None, snapshot: bool = False
-    ) -> Iterator[OrgSession]:
+    ) -> Generator[OrgSession]:
         """Open one transaction for one organization; commit at the end, roll back on an error.
 
         Args:
@@ -56,7 +56,7 @@ class Database:
                 yield session
 
     @contextmanager
-    def for_platform(self) -> Iterator[PlatformSession]:
+    def for_platform(self) -> Generator[PlatformSession]:
         """Open one transaction across organizations, for the queue and the steward.
 
         Raises:

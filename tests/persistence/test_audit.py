@@ -174,9 +174,13 @@ def test_racing_writers_of_one_organization_make_one_chain(database):
 
 
 def test_a_transaction_that_fails_leaves_no_entry(ten_entries):
-    with pytest.raises(ZeroDivisionError), ten_entries.org(ACME, user_id=ADMIN) as session:
-        add_audit(session, [entry(11)])
-        raise ZeroDivisionError
+    def write_and_fail() -> None:
+        with ten_entries.org(ACME, user_id=ADMIN) as session:
+            add_audit(session, [entry(11)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
     assert verify(ten_entries).head.seq == 10
 
 

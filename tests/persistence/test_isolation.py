@@ -23,7 +23,6 @@ from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import queue, simple_workflow
 
-
 ORG_TABLES = text(
     "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid "
     "where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace "
@@ -74,9 +73,7 @@ def fill_every_table(database: Database, org_id: OrgId) -> None:
         add_schedule(
             session, workflow.id, cron="0 8 * * *", timezone="UTC", input_data={"text": "x"}
         )
-        add_states(
-            session, claimed.run.id, [RunState(uuid4(), StateType.RUNNING, "Running", now)]
-        )
+        add_states(session, claimed.run.id, [RunState(uuid4(), StateType.RUNNING, "Running", now)])
         add_agent_runs(session, claimed.run, "Step 1", [answer])
 
 

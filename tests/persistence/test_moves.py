@@ -114,9 +114,7 @@ def test_an_end_before_the_creation_is_moved_to_it(database):
     execution = queue(database, ACME, simple_workflow(database, ACME))
     early = utc_now() - timedelta(hours=1)
     with database.org(ACME) as session:
-        finish_executions(
-            session, [ending(execution)], at=early, started_at=early, state=None
-        )
+        finish_executions(session, [ending(execution)], at=early, started_at=early, state=None)
         found = get_execution(session, execution.id)
     assert found.created_at == found.started_at == found.completed_at
 
@@ -130,8 +128,7 @@ def test_a_requeued_execution_keeps_its_status_and_waits_again(database):
         start_executions(session, claimed.run.id, state=running, at=running.at)
         ids = [execution.id]
         requeued = [
-            requeue_executions(session, ids, run_id=claimed.run.id, at=utc_now())
-            for _ in range(2)
+            requeue_executions(session, ids, run_id=claimed.run.id, at=utc_now()) for _ in range(2)
         ]
         found = get_execution(session, execution.id)
     assert requeued == [1, 0]

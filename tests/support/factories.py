@@ -1,7 +1,9 @@
 """Make workflows and executions the way the application does."""
 
-from domain.executions import Execution, ExecutionStatus, Trigger
+from itertools import pairwise
+
 from domain.catalog import Workflow
+from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.ids import OrgId
 from domain.json_data import JsonObject
 from domain.workflows import WorkflowDefinition
@@ -18,13 +20,8 @@ def chain(name: str, *steps: JsonObject) -> WorkflowDefinition:
     return WorkflowDefinition.model_validate(
         {
             "name": name,
-            "agents": [
-                {"name": own, **step} for own, step in zip(names, steps, strict=True)
-            ],
-            "edges": [
-                {"from": one, "to": next_one}
-                for one, next_one in zip(names[:-1], names[1:], strict=True)
-            ],
+            "agents": [{"name": own, **step} for own, step in zip(names, steps, strict=True)],
+            "edges": [{"from": one, "to": next_one} for one, next_one in pairwise(names)],
         }
     )
 
