@@ -1,5 +1,6 @@
 """What an agent is: takes the items of a whole batch, returns one outcome per item, in order."""
 
+import builtins
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ class Agent(ABC, Generic[ConfigT]):
     """One sentence for the catalogue."""
     example: ClassVar[JsonObject]
     """A config that validates."""
-    Config: type[ConfigT]
+    Config: builtins.type[ConfigT]  # `type` is a field of this class
 
     def read_config(self, config: JsonObject) -> ConfigT:
         """Read a config that was checked before it was stored.
