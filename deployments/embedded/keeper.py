@@ -119,10 +119,17 @@ class Keeper:
                     self._want(name, spec)
                     self._refused.pop(name, None)
                 except StackStartFailed as refusal:
-                    failure = Failure(refusal.message, refusal.hint)
-                    self._refused[name] = ServiceState(ServiceStatus.FAILED, failure=failure)
+                    self._refuse(name, refusal.message, refusal.hint)
+                except OSError as exc:
+                    _log.exception("%s can't be prepared", name)
+                    message = f"The service {name} can't be prepared: {exc.strerror}."
+                    self._refuse(name, message, f"It was about {exc.filename or self._home.path}.")
             accepted.append(request.id)
         return tuple(accepted)
+
+    def _refuse(self, name: str, message: str, hint: str) -> None:
+        failure = Failure(message, hint)
+        self._refused[name] = ServiceState(ServiceStatus.FAILED, failure=failure)
 
     def _want(self, name: str, spec: ServiceSpec | None) -> None:
         """Have a service run; one that runs already stays as it is, whatever its spec says."""
@@ -166,7 +173,7 @@ class Keeper:
         spec = ServiceSpec(
             name=POSTGRES,
             argv=cluster.server_argv(port),
-            env={"LC_ALL": "C"},
+            env={"PATH": os.defpath, "LC_ALL": "C"},
             # Recovery after a crash may take its time.
             start_timeout_s=300,
             # "Fast" shutdown: open transactions are rolled back, connections closed.
@@ -177,6 +184,7 @@ class Keeper:
             spec,
             port=port,
             account=cluster.programs.account,
+            bare_environ=True,
             prepare=cluster.prepare,
             is_ready=is_ready,
         )
@@ -216,8 +224,13 @@ class Keeper:
         )
         if fresh == self._state:
             return False
+        try:
+            write_state(self._home.state_file, fresh)
+        except OSError:
+            # A full disk is no reason to stop a database: it is told again at the next tick.
+            _log.exception("the state can't be written")
+            return False
         self._state = fresh
-        write_state(self._home.state_file, fresh)
         return True
 
     def _nobody_is_left(self) -> bool:

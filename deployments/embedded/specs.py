@@ -1,6 +1,7 @@
 """A service that the keeper can run, and how a user asks for it."""
 
 import json
+import logging
 import re
 import signal
 import uuid
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deployments.embedded.files import write_private
+
+_log = logging.getLogger(__name__)
 
 POSTGRES = "postgres"
 PREFECT = "prefect"
@@ -80,8 +83,13 @@ def take_requests(folder: Path) -> list[ServiceRequest]:
     for path in sorted(folder.glob("[!.]*.json")):
         # A user that gives up takes its request back.
         with suppress(FileNotFoundError):
-            taken.append(_parse(json.loads(path.read_text(encoding="utf-8"))))
+            text = path.read_text(encoding="utf-8")
             path.unlink()
+            try:
+                taken.append(_parse(json.loads(text)))
+            except (ValueError, TypeError, KeyError):
+                # One user's mistake must not end the services of all the others.
+                _log.exception("request %s can't be read", path.name)
     return taken
 
 

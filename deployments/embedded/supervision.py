@@ -44,6 +44,9 @@ class Recipe:
     account: Account | None = None
     prepare: Callable[[], None] = _nothing
     """Called before each start; may raise `StackStartFailed`, which ends all attempts."""
+    bare_environ: bool = False
+    """Give it the spec's environment only: what we inherited may hold secrets, and whatever
+    runs as the service's user can read them."""
     is_ready: Callable[[int], bool] | None = None
     """Replaces the spec's own way to tell; gets the pid; may raise `StackStartFailed`."""
 
@@ -56,7 +59,8 @@ class Supervised:
         self.state = ServiceState(
             status=ServiceStatus.WAITING, port=recipe.port, stop_signal=recipe.spec.stop_signal
         )
-        self._log, self._environ = log, environ
+        self._log = log
+        self._environ = {**({} if recipe.bare_environ else environ), **recipe.spec.env}
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
         self._began = self._next_check = self._resume_at = self._stop_began = 0.0
@@ -92,6 +96,9 @@ class Supervised:
         except StackStartFailed as failed:
             self._kill()
             self._fail(failed)
+        except (OSError, subprocess.SubprocessError) as exc:
+            self._kill()
+            self._fail(describe_os_error(self.spec, exc))
 
     def _is_due(self, now: float, ready: Collection[str]) -> bool:
         if self.state.status is ServiceStatus.PAUSING:
@@ -122,26 +129,20 @@ class Supervised:
         account = self.recipe.account
         with self._log.open("ab") as log:
             self._log_start = log.tell()
-            try:
-                self._process = subprocess.Popen(
-                    self.spec.argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.spec.cwd,
-                    env={**self._environ, **self.spec.env},
-                    # A group of its own, so that what it starts can be ended with it.
-                    process_group=0,
-                    user=account.uid if account else None,
-                    group=account.gid if account else None,
-                    extra_groups=[] if account else None,
-                    preexec_fn=end_with_parent(self.spec.stop_signal),
-                )
-            except (OSError, subprocess.SubprocessError) as exc:
-                raise StackStartFailed(
-                    f"The service {self.spec.name} can't be started.",
-                    hint=f"Its command {self.spec.argv[0]} failed: {exc}",
-                ) from exc
+            self._process = subprocess.Popen(
+                self.spec.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.spec.cwd,
+                env=self._environ,
+                # A group of its own, so that what it starts can be ended with it.
+                process_group=0,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                preexec_fn=end_with_parent(self.spec.stop_signal),
+            )
         self._began = self._next_check = now
         named = identify(self._process.pid)
         _log.info("%s started as pid %d", self.spec.name, named.pid)
@@ -235,3 +236,12 @@ def describe_end(code: int | None) -> str:
     if code is None:
         return "no answer in time"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def describe_os_error(spec: ServiceSpec, exc: Exception) -> StackStartFailed:
+    """Say in words that the system refused something that a start needs."""
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    place = exc.filename if isinstance(exc, OSError) and exc.filename else spec.argv[0]
+    return StackStartFailed(
+        f"The service {spec.name} can't be started: {reason}.", hint=f"It was about {place}."
+    )

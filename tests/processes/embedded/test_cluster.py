@@ -162,6 +162,15 @@ def test_no_password_is_in_a_log_or_a_command_line(home: Home, settings: Setting
     assert not [path.name for path in home.secrets.iterdir() if path.read_text() in text]
 
 
+def test_the_server_inherits_nothing_from_whoever_started_it(
+    home: Home, start_user: Callable[..., User]
+):
+    start_user("postgres", SOME_API_KEY="hush").answer()
+    environ = Path(f"/proc/{pid_of(home, 'postgres')}/environ").read_text()
+    assert "LC_ALL=C" in environ
+    assert "hush" not in environ
+
+
 @needs_root
 def test_a_home_that_postgres_may_not_enter_is_refused_and_stays_closed():
     closed = Path(tempfile.mkdtemp(dir="/var/tmp"))

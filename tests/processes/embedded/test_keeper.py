@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from deployments.embedded.errors import StackStartFailed
+from deployments.embedded import keeper_client
+from deployments.embedded.errors import StackBusy, StackStartFailed
 from deployments.embedded.layout import Home
+from deployments.embedded.locks import FileLock
 from deployments.embedded.specs import ServiceSpec
 from deployments.embedded.stack import open_stack
 from deployments.embedded.state import ServiceStatus, read_state, write_state
@@ -280,6 +282,31 @@ def test_a_damaged_state_file_does_not_stop_the_start(home: Home, settings: Sett
     with open_stack(settings, ()) as stack:
         stack.ensure(extra=[sleeper(home)])
         stack.wait_ready()
+
+
+def test_a_request_that_nobody_can_read_harms_no_service(home: Home, settings: Settings):
+    with open_stack(settings, ()) as stack:
+        stack.ensure(extra=[sleeper(home)])
+        stack.wait_ready()
+        running = pid_of(home, "sleeper")
+        damaged = home.requests / "damaged.json"
+        damaged.write_text('{"id": "x"}')
+        wait_until("it to be taken", lambda: not damaged.exists())
+        stack.ensure(extra=[sleeper(home, "another")])
+        stack.wait_ready()
+        assert pid_of(home, "sleeper") == running
+
+
+def test_who_waits_too_long_for_another_start_is_told_so(
+    home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(keeper_client, "_ENDING_S", 0.1)
+    home.make_folders()
+    with FileLock(home.start_lock) as other:
+        assert other.try_acquire()
+        with pytest.raises(StackBusy, match="busy"), open_stack(settings):
+            pass
+    assert pids_of(home) == set()
 
 
 def test_an_unknown_service_is_a_mistake_of_the_caller(settings: Settings):
