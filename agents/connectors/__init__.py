@@ -1,0 +1,1 @@
+"""Where organizations keep their records: files, databases, kept data sets."""

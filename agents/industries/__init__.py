@@ -1,0 +1,1 @@
+"""What companies do: families of industry words."""

@@ -1,0 +1,1 @@
+"""Qualifying records: filters, scores, reasons."""

@@ -1,0 +1,1 @@
+"""Dirty values of records, made comparable."""

@@ -1,0 +1,1 @@
+"""A sentence that asks for leads, read without a language model."""

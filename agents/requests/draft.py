@@ -1,0 +1,89 @@
+"""A request while it is being read: what is understood is taken out, so nothing reads it twice."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agents.requests.numbers import spell_out_numbers
+
+TAKEN = "¦"
+"""Stands for every character that some reader has understood: part of no word."""
+
+_SAME = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": " - ", "−": "-"}
+    | dict.fromkeys("\u200b\u200c\u200d\ufeff\u00ad", "")
+    | {TAKEN: " ", "\x00": " "}
+)
+_BLANKS = re.compile(r"\s+")
+
+
+class MentionKind(StrEnum):
+    """What a part of a request speaks of."""
+
+    PLACE = "place"
+    INDUSTRY = "industry"
+    STATUS = "status"
+    HEAD_COUNT = "head_count"
+    FOUNDED = "founded"
+
+
+@dataclass(slots=True)
+class Mention:
+    """A part of a request that was understood, and whether it is wanted or unwanted."""
+
+    kind: MentionKind
+    start: int
+    end: int
+    value: object
+    negated: bool = False
+
+
+@dataclass(slots=True)
+class Draft:
+    """The text with what was understood taken out; positions never shift."""
+
+    original: str
+    text: str
+    mentions: list[Mention] = field(default_factory=list[Mention])
+    notes: list[str] = field(default_factory=list[str])
+    unsupported: list[str] = field(default_factory=list[str])
+
+    @property
+    def is_shouted(self) -> bool:
+        """Say whether upper case carries no meaning here."""
+        letters = [character for character in self.original if character.isalpha()]
+        return sum(map(str.isupper, letters)) > 0.6 * len(letters)
+
+    def find(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        """Find what a pattern matches in what is not yet understood, and take it out."""
+        position = 0
+        while found := pattern.search(self.text, position):
+            yield found
+            self.take(found.start(), found.end())
+            position = max(found.end(), position + 1)
+
+    def take(self, start: int, end: int) -> None:
+        """Mark a part as understood."""
+        self.text = f"{self.text[:start]}{TAKEN * (end - start)}{self.text[end:]}"
+
+    def add(self, kind: MentionKind, start: int, end: int, *, value: object) -> Mention:
+        """Note a part that was understood."""
+        mention = Mention(kind, start, end, value)
+        self.mentions.append(mention)
+        return mention
+
+    def of_kind(self, kind: MentionKind) -> list[Mention]:
+        """List what was understood of one kind, in the order of the text."""
+        return sorted(
+            (mention for mention in self.mentions if mention.kind is kind),
+            key=lambda mention: mention.start,
+        )
+
+
+def make_draft(text: str) -> Draft:
+    """Tidy a request: plain quotes and dashes, single blanks, numbers in digits."""
+    tidy = unicodedata.normalize("NFKC", text.translate(_SAME)).translate(_SAME)
+    tidy = spell_out_numbers(_BLANKS.sub(" ", tidy).strip())
+    return Draft(original=tidy, text=tidy)
