@@ -13,6 +13,7 @@ help: ## Show what make can do
 
 .PHONY: setup
 setup: $(READY) ## Install everything into .venv (also done by all others)
+	@echo 'The environment is in .venv.'
 
 $(READY): pyproject.toml uv.lock .ci/setup
 	@PYTHON='$(PYTHON)' sh .ci/setup
@@ -25,12 +26,25 @@ demo: $(READY) ## Start the whole stack with a sample organization and run a wor
 test: $(READY) ## Run the tests
 	@$(BIN)/pytest $(ARGS)
 
-.PHONY: check
+# All of them, even if the first fails: one run tells everything.
+CHECKS := check-format check-style check-imports check-types check-house
+.PHONY: check $(CHECKS)
 check: $(READY) ## Check format, style, types, import contracts and house rules
+	@$(MAKE) --keep-going --no-print-directory $(CHECKS)
+
+check-format: $(READY)
 	@$(BIN)/ruff format --check --quiet
+
+check-style: $(READY)
 	@$(BIN)/ruff check --quiet
+
+check-imports: $(READY)
 	@$(BIN)/lint-imports --no-logo
+
+check-types: $(READY)
 	@$(BIN)/pyright
+
+check-house: $(READY)
 	@$(BIN)/pytest -q tests/unit/house
 
 .PHONY: fmt

@@ -82,22 +82,25 @@ def _read(text: str) -> JsonValue:
     try:
         return read_json(text)
     except json.JSONDecodeError as error:
-        raise unreadable_here(
-            text, error.pos, "the text is not valid JSON here.", hint=_json_hint(error)
-        ) from error
+        index, hint = _json_fault(text, error)
+        raise unreadable_here(text, index, "the text is not valid JSON here.", hint=hint) from error
 
 
-def _json_hint(error: json.JSONDecodeError) -> str:
-    before = error.doc[: error.pos].rstrip()
+def _json_fault(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
+    """Say where a JSON text is wrong, as an index into it, and what to do."""
+    before = text[: error.pos].rstrip()
+    # Python 3.13 points at a comma with nothing after it, older ones at what comes instead.
+    if error.msg.startswith("Illegal trailing comma"):
+        return error.pos, "Remove this comma."
+    if before.endswith(",") and text[error.pos : error.pos + 1] in ("}", "]"):
+        return len(before) - 1, "Remove this comma."
     if error.msg.startswith("Extra data"):
-        return "Remove what follows the closing brace."
-    if before.endswith(","):
-        return "Remove the comma before it, or add what should follow it."
+        return error.pos, "Remove what follows the closing brace."
     if error.msg.startswith(("Unterminated", "Invalid control")):
-        return 'Close the text with `"`; write line ends inside it as `\\n`.'
+        return error.pos, 'Close the text with `"`; write line ends inside it as `\\n`.'
     if error.msg.startswith("Invalid \\"):
-        return "Write a backslash as `\\\\`."
-    return "Look for a missing comma, colon, quote or brace just before this place."
+        return error.pos, "Write a backslash as `\\\\`."
+    return error.pos, "Look for a missing comma, colon, quote or brace just before this place."
 
 
 def _too_large(size_bytes: int) -> WorkflowUnreadable:
