@@ -56,6 +56,8 @@ class ErrorCode(StrEnum):
     ORGANIZATION_NOT_FOUND = "organization.not_found"
     LEASE_LOST = "lease.lost"
     # The operator must act.
+    COMMAND_INVALID = "command.invalid"
+    FILE_UNREADABLE = "file.unreadable"
     SETTINGS_INVALID = "settings.invalid"
     DATABASE_UNREACHABLE = "database.unreachable"
     DATABASE_NOT_MIGRATED = "database.not_migrated"

@@ -1,0 +1,101 @@
+"""`tenantry executions`: look at executions."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from deployments.cli.documents import summary_document
+from deployments.cli.execution_views import show_execution
+from deployments.cli.invocation import DONE, Invoked
+from deployments.cli.opening import open_desk
+from deployments.cli.screen import (
+    answers,
+    clean,
+    make_table,
+    show_json,
+    show_seconds,
+    show_status,
+    show_time,
+)
+from deployments.documents import execution_document
+from domain.executions import ExecutionStatus
+from domain.ids import ExecutionId
+from persistence.executions import get_execution, list_executions
+from persistence.workflows import get_workflow, list_workflows
+
+app = App(name="executions", help="Look at executions.")
+
+
+@app.command(name="list")
+def list_(
+    *,
+    workflow: str | None = None,
+    status: ExecutionStatus | None = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=500))] = 20,
+    before: str | None = None,
+    call: Invoked,
+) -> int:
+    """List executions, the newest first.
+
+    Args:
+        workflow: Only those of this workflow: its id, name or slug.
+        status: Only those that stand there.
+        limit: How many, 1 to 500.
+        before: Go on after this id, the last one of the page before.
+    """
+    with open_desk(call) as desk, desk.session() as session:
+        workflow_id = get_workflow(session, workflow).id if workflow is not None else None
+        found = list_executions(
+            session,
+            workflow_id=workflow_id,
+            status=status,
+            before=ExecutionId(before) if before else None,
+            limit=limit,
+        )
+        names = {each.id: each.name for each in list_workflows(session)}
+    is_full = len(found) == limit
+    if call.as_json:
+        show_json(
+            {
+                "executions": [summary_document(execution) for execution in found],
+                "next_before": found[-1].id if is_full else None,
+            }
+        )
+        return DONE
+    console = answers()
+    if not found:
+        console.print('No executions. Start one: `tenantry run WORKFLOW --input "…"`')
+        return DONE
+    table = make_table("id", "workflow", "status", "created (UTC)", "took#")
+    for execution in found:
+        table.add_row(
+            execution.id,
+            clean(names.get(execution.workflow_id, execution.workflow_id)),
+            show_status(execution.status.value),
+            show_time(execution.created_at),
+            show_seconds(execution.duration_seconds),
+        )
+    console.print(table)
+    if is_full:
+        console.print(f"Older ones: `tenantry executions list --before {found[-1].id}`")
+    return DONE
+
+
+@app.command
+def show(execution_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked) -> int:
+    """Show everything about one execution.
+
+    Args:
+        execution_id: Its id, `exec_…`.
+    """
+    with open_desk(call) as desk:
+        with desk.session() as session:
+            execution = get_execution(session, ExecutionId(execution_id))
+            workflow = get_workflow(session, execution.workflow_id)
+        link = desk.prefect_link(execution)
+    if call.as_json:
+        show_json(execution_document(execution, prefect_url=link))
+        return DONE
+    show_execution(execution, workflow_name=workflow.name, prefect_url=link)
+    return DONE

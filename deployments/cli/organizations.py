@@ -1,0 +1,92 @@
+"""`tenantry orgs`: create and list organizations."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+from sqlalchemy import select
+
+from deployments.cli.invocation import DONE, CommandInvalid, Invoked
+from deployments.cli.opening import open_quietly
+from deployments.cli.screen import answers, clean, make_table, show_json
+from domain.ids import OrgId, is_named_id
+from domain.text import quote, read_name
+from persistence.organizations import (
+    OrganizationNotFound,
+    ensure_member,
+    ensure_organization,
+    get_org_slug,
+)
+from persistence.sessions import PlatformSession
+from persistence.tables import OrganizationRow
+
+_NAME_CHARS = 120
+
+app = App(name="orgs", help="Create and list organizations.")
+
+
+@app.command
+def create(org_id: Annotated[str, Parameter(name="ID")], /, *, name: str, call: Invoked) -> int:
+    """Create an organization, with you as its administrator.
+
+    Args:
+        org_id: Its id, `org_…`: small letters, digits and `_`.
+        name: What people call it.
+    """
+    if not is_named_id(org_id) or not org_id.startswith("org_"):
+        raise CommandInvalid(
+            f"{quote(org_id)} cannot be an organization's id.",
+            hint="Begin with `org_`, then small letters, digits and `_`, such as `org_acme`.",
+        )
+    try:
+        shown_name = read_name(name, max_chars=_NAME_CHARS)
+    except ValueError as error:
+        raise CommandInvalid(
+            f"The organization's name {error}.", hint="Give the name that people call it by."
+        ) from error
+    # One id, one slug: `-` cannot be in an id.
+    slug = org_id.removeprefix("org_").replace("_", "-")
+    with open_quietly(call) as installation, installation.database.for_platform() as session:
+        is_new = not _exists(session, OrgId(org_id))
+        ensure_organization(session, OrgId(org_id), name=shown_name, slug=slug)
+        ensure_member(
+            session,
+            OrgId(org_id),
+            call.user_id,
+            name=call.user_id.removeprefix("user_"),
+            role="admin",
+        )
+    if call.as_json:
+        show_json({"id": org_id, "created": is_new})
+        return DONE
+    said = " is created." if is_new else " is there already; nothing was changed."
+    answers().print(Text.assemble(("✓ ", "green"), (org_id, "bold"), said))
+    answers().print(f"  Act for it with `--org {org_id}`, or set TENANTRY_ORG={org_id}.")
+    return DONE
+
+
+@app.command(name="list")
+def list_(*, call: Invoked) -> int:
+    """List all organizations."""
+    with open_quietly(call) as installation, installation.database.for_platform() as session:
+        query = select(OrganizationRow).order_by(OrganizationRow.id)
+        rows = [(row.id, row.name, row.slug) for row in session.scalars(query)]
+    if call.as_json:
+        show_json({"organizations": [{"id": i, "name": n, "slug": s} for i, n, s in rows]})
+        return DONE
+    if not rows:
+        answers().print("No organizations yet: `tenantry orgs create org_acme --name Acme`")
+        return DONE
+    table = make_table("id", "name", "slug")
+    for id, name, slug in rows:
+        table.add_row(id, clean(name), slug)
+    answers().print(table)
+    return DONE
+
+
+def _exists(session: PlatformSession, org_id: OrgId) -> bool:
+    try:
+        get_org_slug(session, org_id)
+    except OrganizationNotFound:
+        return False
+    return True
