@@ -118,6 +118,12 @@ def test_an_unknown_type_is_reported_though_the_config_is_no_object():
             ErrorCode.FIELD_INVALID,
             "/agents/0/config/limit",
         ),
+        # `limt` is unknown too, but a config that is no JSON does not get as far as its agent type.
+        (
+            document("A", agents=[agent("A", config={"limt": float("inf")})]),
+            ErrorCode.FIELD_INVALID,
+            "/agents/0/config/limt",
+        ),
         (
             document("A", agents=[agent("A", options={"retries": True})]),
             ErrorCode.FIELD_INVALID,
