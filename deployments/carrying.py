@@ -18,9 +18,10 @@ from domain.executions import LeaseLost
 from domain.ids import RunId
 from domain.runs import ClaimedRun, Run
 from flows.adopt import Refusal, adopt_flow_run
-from flows.launch import launch, run_name
+from flows.launch import launch
 from flows.loading import load_workflow
 from flows.mirror import apply, give_up, to_run_state
+from flows.naming import run_name
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deployments.documents import (
+    agent_results_in_order,
     audit_document,
     execution_document,
     flow_run_url,
@@ -158,14 +159,13 @@ def _print_record(console: Console, execution: Execution, statistics: Workflow) 
         grid.add_row(f"[bold]{name}[/]", str(value))
     console.print(Panel(grid, title="Execution record", title_align="left"))
     table = Table("Agent", "Status", "Attempts", "Seconds", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, result in (execution.agent_results or {}).items():
-        if isinstance(result, dict):
-            table.add_row(
-                name,
-                _cell(result.get("status")),
-                _cell(result.get("attempts")),
-                _cell(result.get("duration_seconds")),
-            )
+    for name, result in agent_results_in_order(execution):
+        table.add_row(
+            escape(name),
+            _cell(result.get("status")),
+            _cell(result.get("attempts")),
+            _cell(result.get("duration_seconds")),
+        )
     console.print(table)
 
 
@@ -194,22 +194,22 @@ def _print_failed(console: Console, result: DemoResult) -> None:
 def _print_audit(console: Console, title: str, entries: Sequence[ChainedEntry]) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("No.", "Time (UTC)", "User", "Action", "Success", "Seal"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for item in entries:
         table.add_row(
             str(item.seq),
-            _time(item.entry.timestamp),
+            _time(item.entry.timestamp)[11:],
             item.entry.user_id or "",
             item.entry.action,
             "[green]true[/]" if item.entry.success else "[red]false[/]",
-            item.hash.hex()[:12],
+            item.hash.hex()[:8],
         )
     console.print(table)
 
 
 def _find_reading(execution: Execution) -> str | None:
-    for result in (execution.agent_results or {}).values():
-        data = result.get("data") if isinstance(result, dict) else None
+    for _, result in agent_results_in_order(execution):
+        data = result.get("data")
         if isinstance(data, dict) and data.get("reading"):
             return str(data["reading"])
     return None

@@ -84,5 +84,25 @@ def flow_run_url(prefect_ui_url: str | None, execution: Execution) -> str | None
     return f"{prefect_ui_url}/runs/flow-run/{execution.prefect_flow_run_id}"
 
 
+def agent_results_in_order(execution: Execution) -> list[tuple[str, JsonObject]]:
+    """List an execution's results by agent in the order of its workflow's definition.
+
+    Postgres keeps JSON objects without their order; the graph's list of nodes has it.
+    """
+    results = execution.agent_results or {}
+    nodes = (execution.execution_graph or {}).get("nodes")
+    names = (
+        [node["name"] for node in nodes if isinstance(node, dict)]
+        if isinstance(nodes, list)
+        else []
+    )
+    found: list[tuple[str, JsonObject]] = []
+    for name in names:
+        result = results.get(str(name))
+        if isinstance(result, dict):
+            found.append((str(name), result))
+    return found
+
+
 def _time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None

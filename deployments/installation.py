@@ -73,6 +73,8 @@ def service_spec(name: str, settings: Settings) -> ServiceSpec:
         name=name,
         argv=(sys.executable, "-m", f"deployments.{name}"),
         env={**as_environ(settings), **prefect_client_environ(settings)},
+        # It waits for both by itself: its own start takes as long as theirs.
+        uses=(POSTGRES, PREFECT),
         stop_grace_s=settings.drain_grace_s + 15,
     )
 

@@ -27,9 +27,10 @@ from deployments.carrying import Carrier
 from deployments.intake import take_work
 from deployments.leases import keep_leases
 from deployments.settings import Settings, load_settings
-from deployments.wiring import make_runtime, open_database_of
-from flows.publish import POOL, wait_for_prefect
-from flows.runtime import set_runtime
+from deployments.wiring import open_database_of
+from flows.naming import POOL
+from flows.publish import ensure_pool, wait_for_prefect
+from flows.runtime import Runtime, set_runtime
 
 
 class TenantryJobConfiguration(BaseJobConfiguration):
@@ -78,11 +79,19 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         """Connect to the database and to Prefect, then start to take work."""
         settings = load_settings(os.environ)
         database = open_database_of(settings, pool_size=settings.worker_limit + 4)
-        runtime = make_runtime(settings, database, self.make_registry(), hooks=self.hooks)
+        runtime = Runtime(
+            database=database,
+            registry=self.make_registry(),
+            data_root=settings.data_root,
+            max_attempts=settings.max_attempts,
+            execution_url=settings.execution_url,
+            hooks=self.hooks,
+        )
         set_runtime(runtime)
         # One client for all runs: each of its own would cost a version check and a connection.
+        await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
-        await wait_for_prefect(context.client)
+        await ensure_pool(context.client)
         await super().setup()
         limit = self._limit or settings.worker_limit
         self._carrier = Carrier(

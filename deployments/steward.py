@@ -19,7 +19,7 @@ from deployments.stopping import run_until_stopped
 from deployments.wiring import open_database_of, start_logging
 from domain.errors import TenantryError
 from domain.ids import RunId
-from flows.publish import publish_all, republish_missing, wait_for_prefect
+from flows.publish import ensure_pool, publish_all, republish_missing, wait_for_prefect
 from flows.reconcile import reconcile_closed, reconcile_open, recover_lost
 from persistence.leadership import Leadership
 from persistence.sessions import Database
@@ -78,8 +78,9 @@ async def serve(settings: Settings) -> None:
     database = open_database_of(settings)
     leadership = Leadership(database.platform)
     try:
+        await wait_for_prefect()
         async with get_client() as client:
-            await wait_for_prefect(client)
+            await ensure_pool(client)
             _LOG.info("the steward is up")
             await Steward(client, database, settings, leadership).work()
     finally:

@@ -7,12 +7,10 @@ import time
 
 from sqlalchemy import URL, make_url
 
-from agents.registry import AgentRegistry
 from deployments.settings import Settings
 from domain.errors import ErrorCode, InvalidInput, Problem
-from flows.runtime import Runtime
-from persistence.migrate import derive_role_url
-from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database, open_database
+from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
+from persistence.sessions import Database, open_database
 
 
 class SettingMissing(InvalidInput):
@@ -61,20 +59,6 @@ def open_database_of(settings: Settings, *, pool_size: int = 5) -> Database:
         platform_url=platform_url,
         audit_key=settings.audit_key.get_secret_value().encode(),
         pool_size=pool_size,
-    )
-
-
-def make_runtime(
-    settings: Settings, database: Database, registry: AgentRegistry, *, hooks: bool = True
-) -> Runtime:
-    """Say what the flows of this process run on."""
-    return Runtime(
-        database=database,
-        registry=registry,
-        data_root=settings.data_root,
-        max_attempts=settings.max_attempts,
-        execution_url=settings.execution_url,
-        hooks=hooks,
     )
 
 

@@ -11,7 +11,7 @@ from deployments.prefect_worker import TenantryWorker
 from deployments.settings import Settings, load_settings
 from deployments.stopping import run_until_stopped
 from deployments.wiring import start_logging
-from flows.publish import POOL
+from flows.naming import POOL
 
 _LOG = logging.getLogger("tenantry.worker")
 _SYNC_S = 30.0

@@ -21,7 +21,7 @@ from domain.outcomes import AgentInput, AgentOutcome, Failure
 from domain.workflows import AgentNode
 from flows.decision import is_retryable
 from flows.redaction import redact_errors
-from flows.run_book import RunBook
+from flows.run_book import RunBook, broken_agent
 
 # Prefect's generics do not say what a call with `return_state` gives: the caller casts.
 AgentTask = Task[..., Any]
@@ -59,7 +59,7 @@ def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
         items = book.items_for(node)
         book.begin_attempt(node, items)
         await book.save(node.name)  # an attempt before this one that ran out of time
-        context = AgentContext[AgentConfig](
+        context: AgentContext[Any] = AgentContext(
             agent_name=node.name,
             config=config,
             connectors=connectors,
@@ -117,10 +117,10 @@ async def _ask(
         # Whatever it was, its text may hold a tenant's data: it goes to our own log only.
         ids = ", ".join(item.execution_id for item in items[:20])
         _LOG.exception("agent %r failed as a whole for %s", context.agent_name, ids)
-        return [AgentOutcome(failure=_broken(context.agent_name)) for _ in items]
+        return [AgentOutcome(failure=broken_agent(context.agent_name)) for _ in items]
     if len(outcomes) != len(items):
         _LOG.error("agent %r gave %d outcomes", context.agent_name, len(outcomes))
-        return [AgentOutcome(failure=_broken(context.agent_name)) for _ in items]
+        return [AgentOutcome(failure=broken_agent(context.agent_name)) for _ in items]
     return [_checked(outcome, context.agent_name) for outcome in outcomes]
 
 
@@ -134,16 +134,7 @@ def _checked(outcome: AgentOutcome, agent_name: str) -> AgentOutcome:
         return outcome
     _LOG.error("agent %r answered what is no JSON: %s", agent_name, problems[0].pointer)
     return AgentOutcome(
-        failure=_broken(agent_name), usage=outcome.usage, duration_s=outcome.duration_s
-    )
-
-
-def _broken(agent_name: str) -> Failure:
-    return Failure(
-        ErrorCode.AGENT_FAILED,
-        f"`{agent_name}` stopped with an error of its own.",
-        "The worker's log has the details, under this execution's id: show it to the operator.",
-        retryable=True,
+        failure=broken_agent(agent_name), usage=outcome.usage, duration_s=outcome.duration_s
     )
 
 

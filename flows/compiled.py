@@ -11,11 +11,6 @@ from flows.loading import load_workflow
 from flows.runtime import get_runtime
 
 
-def entrypoint_of(workflow_id: WorkflowId) -> str:
-    """Name a workflow's entrypoint."""
-    return f"{__name__}.{workflow_id}"
-
-
 def __getattr__(name: str) -> CompiledFlow:
     if not name.startswith("wf_"):
         raise AttributeError(name)

@@ -18,6 +18,7 @@ from flows.agent_task import AgentTask, close_for_tasks, make_agent_task, open_f
 from flows.artifacts import add_agent_table
 from flows.connectors import make_connectors
 from flows.hooks import record_cancelling, record_state
+from flows.naming import flow_name
 from flows.redaction import redact_errors
 from flows.run_book import RunBook, open_book
 from flows.run_identity import find_run_of
@@ -34,11 +35,6 @@ class CompiledWorkflow:
     flow: CompiledFlow
     tasks: Mapping[str, AgentTask]
     definition: WorkflowDefinition
-
-
-def flow_name(org_slug: str, workflow_slug: str) -> str:
-    """Name a workflow's flow in Prefect, where one server is one namespace."""
-    return f"{org_slug}.{workflow_slug}"
 
 
 def compile_workflow(

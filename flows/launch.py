@@ -1,6 +1,5 @@
 """Start the Prefect flow run of a claimed run."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -9,8 +8,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
 
 from domain.errors import ErrorCode, TenantryError
-from domain.ids import ExecutionId, WorkflowId
+from domain.ids import WorkflowId
 from domain.runs import ClaimedRun
+from flows.naming import run_name
 from flows.publish import publish_again
 from persistence.runs import set_flow_run
 from persistence.sessions import Database
@@ -60,13 +60,6 @@ async def launch(client: PrefectClient, database: Database, claimed: ClaimedRun)
     with database.for_platform() as session:
         set_flow_run(session, run, flow_run.id)
     return flow_run
-
-
-def run_name(run_id: str, execution_ids: Sequence[ExecutionId]) -> str:
-    """Name a flow run: by its execution, or by the run and how many it carries."""
-    if len(execution_ids) == 1:
-        return execution_ids[0]
-    return f"{run_id} ({len(execution_ids)})"
 
 
 async def _create(client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun) -> FlowRun:

@@ -10,20 +10,16 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 
 from domain.catalog import Schedule, Workflow
 from domain.ids import WorkflowId
 from domain.json_data import JsonObject
-from flows.compiled import entrypoint_of
-from flows.compiler import flow_name
+from flows.naming import DEPLOYMENT, POOL, entrypoint_of, flow_name
 from persistence.organizations import get_org_slug
 from persistence.schedules import list_all_schedules
 from persistence.sessions import Database
 from persistence.workflows import find_owner, list_all_workflows, set_published
-
-POOL = "tenantry"
-"""Work pool, and worker type, of all tenants' runs."""
-DEPLOYMENT = "live"
 
 _LOG = logging.getLogger("tenantry.publish")
 # The flow's one parameter, as Prefect's UI shows it. The engine fills it in: whoever presses Run
@@ -43,18 +39,29 @@ _PARAMETERS: JsonObject = {
 }
 
 
-async def wait_for_prefect(client: PrefectClient) -> None:
-    """Wait until Prefect answers, as long as it takes; then there is our work pool in it."""
-    while True:
-        try:
-            await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL))
-        except ObjectAlreadyExists:
-            return
-        except httpx.HTTPError as error:
-            _LOG.info("waiting for Prefect: %s", type(error).__name__)
-            await asyncio.sleep(0.5)
-        else:
-            return
+async def wait_for_prefect() -> None:
+    """Wait until Prefect's server answers, as long as it takes.
+
+    Asked without Prefect's client, which gives up when it meets no server at its start.
+    """
+    url = f"{PREFECT_API_URL.value()}/health"
+    async with httpx.AsyncClient(timeout=5) as client:
+        while True:
+            try:
+                (await client.get(url)).raise_for_status()
+            except httpx.HTTPError as error:
+                _LOG.debug("waiting for Prefect: %s", type(error).__name__)
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def ensure_pool(client: PrefectClient) -> None:
+    """Make our work pool in Prefect, unless it is there."""
+    try:
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type=POOL))
+    except ObjectAlreadyExists:
+        return
 
 
 async def publish_workflow(

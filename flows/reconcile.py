@@ -15,8 +15,8 @@ from prefect.states import Crashed
 from domain.clock import utc_now
 from domain.ids import RunId
 from domain.runs import Run
-from flows.launch import run_name
 from flows.mirror import apply, give_up, to_run_state
+from flows.naming import run_name
 from persistence.runs import (
     fence_run,
     list_carried_ids,

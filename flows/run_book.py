@@ -79,9 +79,8 @@ class RunBook:
             self._record(node, item.execution_id, outcome, started_at=started_at)
 
     def close_agent(self, node: AgentNode, *, timed_out: bool) -> None:
-        """Note that no attempt follows; an attempt that ran out of time is a failure now."""
-        if timed_out:
-            self._fail_under_way(node)
+        """Note that no attempt follows; one that was cut off, or broke off, is a failure now."""
+        self._fail_under_way(node, None if timed_out else broken_agent(node.name))
 
     async def save(self, agent_name: str) -> None:
         """Store an agent's new outcomes; wait for a database that is away, as long as needed.
@@ -170,26 +169,42 @@ class RunBook:
         progress.answers[id] = run
         progress.unsaved.append(run)
 
-    def _fail_under_way(self, node: AgentNode) -> None:
+    def _fail_under_way(self, node: AgentNode, failure: Failure | None = None) -> None:
         progress = self._of(node.name)
         if progress.under_way is None:
             return
         ids, started_at = progress.under_way
         progress.under_way = None
-        limit_s = node.options.timeout_s
-        failure = Failure(
-            ErrorCode.AGENT_TIMED_OUT,
-            f"`{node.name}` had not answered after {limit_s:g} seconds, its time limit.",
-            f"Raise `timeout_s` in the options of `{node.name}`, or give it less to do.",
-            retryable=True,
+        outcome = AgentOutcome(
+            failure=failure or _timed_out(node),
+            duration_s=(utc_now() - started_at).total_seconds(),
         )
-        outcome = AgentOutcome(failure=failure, duration_s=limit_s)
         for id in ids:
             self._record(node, id, outcome, started_at=started_at)
 
     def _store(self, agent_name: str, batch: Sequence[AgentRun]) -> None:
         with self.database.org(self.run.org_id) as session:
             add_agent_runs(session, self.run, agent_name, batch)
+
+
+def broken_agent(agent_name: str) -> Failure:
+    """Make the failure of an agent that stopped with an error that is no answer."""
+    return Failure(
+        ErrorCode.AGENT_FAILED,
+        f"`{agent_name}` stopped with an error of its own.",
+        "The worker's log has the details, under this execution's id: show it to the operator.",
+        retryable=True,
+    )
+
+
+def _timed_out(node: AgentNode) -> Failure:
+    limit_s = node.options.timeout_s
+    return Failure(
+        ErrorCode.AGENT_TIMED_OUT,
+        f"`{node.name}` had not answered after {limit_s:g} seconds, its time limit.",
+        f"Raise `timeout_s` in the options of `{node.name}`, or give it less to do.",
+        retryable=True,
+    )
 
 
 def open_book(database: Database, run: Run, definition: WorkflowDefinition) -> RunBook:

@@ -1,7 +1,5 @@
 """Bring a database up to date: roles, tables, policies. The only code that is the owner."""
 
-import hashlib
-import hmac
 from pathlib import Path
 
 from alembic import command
@@ -12,7 +10,8 @@ from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from persistence.driver_errors import DatabaseNotMigrated, translate_driver_errors
-from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database
+from persistence.roles import APP_ROLE, PLATFORM_ROLE
+from persistence.sessions import Database
 
 # Any fixed number: two `migrate` at once, or two databases of one cluster whose roles are shared,
 # take turns.
@@ -58,19 +57,6 @@ def head_revision() -> str:
     if head is None:
         raise RuntimeError("the package has no migrations")
     return head
-
-
-def derive_role_url(owner_url: URL, role: str) -> URL:
-    """Make the URL of one of our roles from the owner's, where none is configured.
-
-    The password is HMAC-SHA256 of the role's name under the owner's password: nobody has to
-    store it, and it ends with the owner's. Set the roles' own URLs so that the processes that
-    serve tenants need not know the owner's.
-    """
-    if not owner_url.password:
-        raise ValueError("an owner's URL without a password needs the roles' own URLs")
-    password = hmac.new(owner_url.password.encode(), role.encode(), hashlib.sha256).hexdigest()
-    return owner_url.set(username=role, password=password)
 
 
 def _ensure_role(connection: Connection, url: URL, role: str) -> None:

@@ -10,9 +10,6 @@ from sqlalchemy.orm import Session
 from domain.ids import OrgId, UserId
 from persistence.driver_errors import translate_driver_errors
 
-APP_ROLE = "tenantry_app"
-PLATFORM_ROLE = "tenantry_platform"
-
 
 class OrgSession(Session):
     """A transaction as role `tenantry_app` that sees the rows of one organization only."""

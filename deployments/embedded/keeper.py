@@ -252,7 +252,8 @@ class Keeper:
         left = dict(self._services)
         while left:
             now = time.monotonic()
-            needed = {name for service in left.values() for name in service.spec.after}
+            specs = [service.spec for service in left.values()]
+            needed = {name for spec in specs for name in (*spec.after, *spec.uses)}
             for name, service in list(left.items()):
                 if name not in needed or not service.running:
                     service.begin_stop(now)

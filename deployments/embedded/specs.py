@@ -35,6 +35,8 @@ class ServiceSpec:
     cwd: str = "/"
     after: tuple[str, ...] = ()
     """Services that must be ready before this one is started the first time."""
+    uses: tuple[str, ...] = ()
+    """Services that it waits for by itself; they are stopped after it."""
     ready_url: str | None = None
     """Ready once a GET of this `http://127.0.0.1…` address answers 200."""
     ready_after_s: float = 0.5
@@ -100,4 +102,4 @@ def _parse(data: Any) -> ServiceRequest:
 
 def _parse_spec(raw: Any) -> ServiceSpec:
     spec = ServiceSpec(**raw)
-    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after))  # JSON has lists only
+    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after), uses=tuple(spec.uses))  # JSON has lists only

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from deployments.embedded.state import read_state
 from deployments.embedded.layout import Home
+from deployments.embedded.state import read_state
 from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.ids import ExecutionId
 from persistence.audit import list_audit, verify_audit

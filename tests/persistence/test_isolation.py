@@ -16,10 +16,10 @@ from domain.outcomes import AgentOutcome, AgentValue
 from domain.runs import RunState, StateType
 from persistence.agent_runs import add_agent_runs
 from persistence.connectors import set_connector, set_dataset
-from persistence.migrate import derive_role_url
+from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.runs import add_states, claim_run
 from persistence.schedules import add_schedule
-from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database
+from persistence.sessions import Database
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import queue, simple_workflow
 

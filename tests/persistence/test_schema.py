@@ -5,8 +5,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from persistence.migrate import check_migrated, derive_role_url, head_revision, migrate
-from persistence.sessions import APP_ROLE, PLATFORM_ROLE
+from persistence.migrate import check_migrated, head_revision, migrate
+from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.tables import Table
 
 

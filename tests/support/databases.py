@@ -10,9 +10,10 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from domain.ids import OrgId, UserId
-from persistence.migrate import derive_role_url, migrate
+from persistence.migrate import migrate
 from persistence.organizations import ensure_member, ensure_organization
-from persistence.sessions import APP_ROLE, PLATFORM_ROLE, Database, open_database
+from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
+from persistence.sessions import Database, open_database
 
 ACME, GLOBEX = OrgId("org_acme"), OrgId("org_globex")
 ADMIN = UserId("user_admin")
