@@ -34,7 +34,7 @@ def to_json(value: object) -> JsonValue:
         case list() | tuple() | set() | frozenset() | np.ndarray():
             return [to_json(each) for each in cast("Iterable[object]", value)]
         case np.generic():
-            return to_json(value.item())
+            return to_json(cast("np.generic[object]", value).item())
         case _:
             return _scalar_to_json(value)
 

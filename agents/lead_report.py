@@ -1,7 +1,7 @@
 """The agent that turns qualified leads into a result table with a summary."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
@@ -139,7 +139,7 @@ def _merged(given: Sequence[JsonObject]) -> JsonObject:
     for data in given:
         for key in ("reading", "criteria", "notes", "unsupported", "considered", "dropped"):
             if key in data and key not in said:
-                said[key] = cast("JsonValue", to_json(data[key]))
+                said[key] = to_json(data[key])
     return said
 
 

@@ -17,7 +17,7 @@ from domain.pointers import join_pointer
 from domain.text import name_key, quote
 
 # Agents of different configs in one table: only here is the config's type not known.
-AnyAgent: TypeAlias = "Agent[Any]"
+AnyAgent: TypeAlias = Agent[Any]
 
 AGENT_CLASSES: tuple[type[AnyAgent], ...] = (LeadRequest, SalesIntelligence, LeadReport)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import pandas as pd
-from pytickersymbols import PyTickerSymbols
+from pytickersymbols import PyTickerSymbols  # pyright: ignore[reportMissingTypeStubs]
 
 from agents.json_output import clean_text
 
@@ -36,7 +36,7 @@ def listed_companies() -> pd.DataFrame:
 
 def _row(number: int, stock: Mapping[str, object]) -> dict[str, str]:
     found = stock.get("metadata")
-    metadata = cast("Mapping[str, object]", found) if isinstance(found, Mapping) else {}
+    metadata = cast("Mapping[str, object]", found if isinstance(found, Mapping) else {})
     isins = cast("list[str]", stock.get("isins") or [])
     industries = cast("list[str]", stock.get("industries") or [])
     return {

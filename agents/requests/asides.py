@@ -27,10 +27,11 @@ _PURPOSE = re.compile(
     r"(?:reach|contact|call|email|pitch|sell|talk|invite|approach|meet)\b[^.;!?]*",
     re.IGNORECASE,
 )
+_EMPLOYED = re.compile(r"\bon\s+(?:the\s+|their\s+)?(?:payroll|books)\b", re.IGNORECASE)
 
 
 def take_asides(draft: Draft) -> None:
     """Take out what the asker says of themselves and of what the list is for."""
-    for pattern in (_PURPOSE, _OUR_PRODUCT):
+    for pattern in (_PURPOSE, _OUR_PRODUCT, _EMPLOYED):
         for _ in draft.find(pattern):
             pass

@@ -17,6 +17,12 @@ _SAME = str.maketrans(
     | {TAKEN: " ", "\x00": " "}
 )
 _BLANKS = re.compile(r"\s+")
+_THEN_FOR_THAN = re.compile(
+    r"\b(more|less|fewer|greater|larger|bigger|smaller|higher|lower|later|earlier|older|newer|other|"
+    r"rather)\s+(?:then|thn|tan)\b",
+    re.IGNORECASE,
+)
+_ABBREVIATED = re.compile(r"\bexcl\.(?=\s)", re.IGNORECASE)
 
 
 class MentionKind(StrEnum):
@@ -85,5 +91,6 @@ class Draft:
 def make_draft(text: str) -> Draft:
     """Tidy a request: plain quotes and dashes, single blanks, numbers in digits."""
     tidy = unicodedata.normalize("NFKC", text.translate(_SAME)).translate(_SAME)
-    tidy = spell_out_numbers(_BLANKS.sub(" ", tidy).strip())
+    tidy = _THEN_FOR_THAN.sub(r"\1 than", _BLANKS.sub(" ", tidy).strip())
+    tidy = spell_out_numbers(_ABBREVIATED.sub("excluding", tidy))
     return Draft(original=tidy, text=tidy)

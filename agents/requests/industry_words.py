@@ -2,15 +2,16 @@
 
 import re
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from typing import cast
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from agents.industries.families import load_families
+from agents.normalize.text import fold
 from agents.requests.draft import Draft, Mention, MentionKind
-from agents.requests.words import EVERYDAY, list_words, runs
+from agents.requests.words import EVERYDAY, MAX_TYPO_WORDS, list_words, runs
 
 _LONGEST_PHRASE = 4
 _MIN_TYPO_CHARS = 6
@@ -18,6 +19,7 @@ _MAX_GROUPS = 24
 # Words that say how a company sells or builds, not what: "b2b, fintech" means both.
 _QUALIFIERS = frozenset({"b2b", "open source", "consumer"})
 _MODELS = _QUALIFIERS | {"saas", "marketplace", "ai", "hardware"}
+_SOLD_AS = frozenset({"b2b", "saas"})
 _GENERIC = frozenset({"software"})
 
 _COMPANIES = (
@@ -61,12 +63,12 @@ def take_industries(draft: Draft) -> None:
 def take_misspelt_industries(draft: Draft) -> None:
     """Find industries with a typing mistake among what nothing else explains."""
     targets = _typo_targets()
-    for word in list_words(draft):
+    for word in list_words(draft)[:MAX_TYPO_WORDS]:
         if len(word.key) < _MIN_TYPO_CHARS or word.key in EVERYDAY or not word.key.isalpha():
             continue
         allowed = 1 if len(word.key) < 9 else 2
         best = process.extractOne(word.key, targets, scorer=OSA.distance, score_cutoff=allowed)
-        if best is None or best[0][0] != word.key[0] or word.start < 0:
+        if best is None or best[0][0] != word.key[0]:
             continue
         name = _phrases()[best[0]]
         draft.take(word.start, word.end)
@@ -86,7 +88,7 @@ def wanted_industries(draft: Draft) -> tuple[tuple[str, ...], ...]:
     if not wanted:
         return ()
     factors: list[list[list[str]]] = [[[_name(wanted[0])]]]
-    for before, mention in zip(wanted, wanted[1:], strict=False):
+    for before, mention in pairwise(wanted):
         join = _join_of(draft, before, mention)
         name = _name(mention)
         if join == "link":
@@ -103,12 +105,20 @@ def wanted_industries(draft: Draft) -> tuple[tuple[str, ...], ...]:
 
 
 def unwanted_industries(draft: Draft) -> tuple[str, ...]:
-    """List the industries that a request excludes."""
-    return tuple(
-        dict.fromkeys(
-            _name(mention) for mention in draft.of_kind(MentionKind.INDUSTRY) if mention.negated
-        )
-    )
+    """List the industries that a request excludes.
+
+    A part of a wanted industry ("crypto, but no NFT") is excluded by its own word alone.
+    """
+    mentions = draft.of_kind(MentionKind.INDUSTRY)
+    said = {(_name(each), _said(draft, each)) for each in mentions if not each.negated}
+    wanted = {name for name, _ in said}
+    unwanted: dict[str, None] = {}
+    for mention in mentions:
+        if mention.negated:
+            name, words = _name(mention), _said(draft, mention)
+            is_part = name in wanted and (name, words) not in said and words != fold(name)
+            unwanted[words if is_part else name] = None
+    return tuple(unwanted)
 
 
 def _join_of(draft: Draft, before: Mention, mention: Mention) -> str:
@@ -122,6 +132,8 @@ def _join_of(draft: Draft, before: Mention, mention: Mention) -> str:
         return "same"
     both = re.search(r"\bboth\b", draft.original[max(0, before.start - 24) : before.start])
     if is_union and both and names & _MODELS:
+        return "same"
+    if names <= _SOLD_AS and not re.search(r"\bor\b|/", bare):
         return "same"
     if is_union:
         return "union"
@@ -137,6 +149,10 @@ def _shared_qualifiers(group: list[str], name: str) -> list[str]:
 
 def _without_generic(wanted: list[Mention]) -> list[Mention]:
     return [mention for mention in wanted if mention.value not in _GENERIC] or wanted
+
+
+def _said(draft: Draft, mention: Mention) -> str:
+    return fold(draft.original[mention.start : mention.end])
 
 
 def _name(mention: Mention) -> str:

@@ -1,8 +1,9 @@
 """Numbers in requests: words, dozens, thousands separators."""
 
 import re
+from typing import cast
 
-from text_to_num import text2num
+from text_to_num import text2num  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 _UNITS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -10,8 +11,11 @@ _UNITS = (
 )
 _WORD = "|".join(sorted(_UNITS.split(), key=len, reverse=True))
 _SCALE = "hundred|thousand|million"
+_AFTER_SCALE = r"(?:(?<=hundred)|(?<=thousand)|(?<=million))"
+# "And" goes on only after a scale: "between twenty-five and one hundred" are two numbers.
 _RUN = re.compile(
-    rf"\b(?:(?:{_WORD})(?:[\s-]+(?:and\s+)?(?:{_WORD}|{_SCALE}))*|(?:a|an)\s+(?:{_SCALE}))\b(?!s)",
+    rf"\b(?:(?:{_WORD})|(?:a|an)\s+(?:{_SCALE}))"
+    rf"(?:[\s-]+(?:{_WORD}|{_SCALE})|{_AFTER_SCALE}\s+and\s+(?:{_WORD}))*\b(?!s)",
     re.IGNORECASE,
 )
 _DIGITS_AND_SCALE = re.compile(
@@ -33,8 +37,14 @@ _COUNTED_ONE = re.compile(
 )
 _SCALES = {"hundred": 100, "thousand": 1000, "grand": 1000}
 
-NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:\.[0-9]+)?)(?:\s?k\b)?"
-"""A number in digits, as a part of other patterns: `1,000`, `50`, `2.5k`."""
+NUMBER = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,3}(?![0-9])|[0-9]{1,9}(?![0-9])(?:\.[0-9]{1,3}(?![0-9]))?)"
+    r"(?:\s?k\b)?"
+)
+"""A number in digits, as a part of other patterns: `1,000`, `50`, `2.5k`. Its length is bounded,
+so that no text of digits and commas takes long to search."""
+
+_MAX_NUMBER = 100_000_000
 
 
 def spell_out_numbers(text: str) -> str:
@@ -52,8 +62,8 @@ def read_number(text: str) -> int:
     """Read what `NUMBER` matched; fractions of people are dropped."""
     digits = text.replace(",", "").strip().lower()
     if digits.endswith("k"):
-        return int(float(digits.removesuffix("k")) * 1000)
-    return int(float(digits))
+        return min(int(float(digits.removesuffix("k")) * 1000), _MAX_NUMBER - 1)
+    return min(int(float(digits)), _MAX_NUMBER - 1)
 
 
 def _run_in_digits(found: re.Match[str], text: str) -> str:
@@ -62,7 +72,7 @@ def _run_in_digits(found: re.Match[str], text: str) -> str:
         return found[0]
     words = re.sub(r"^(?:a|an)\s+", "one ", words)
     try:
-        return str(text2num(words, "en"))
+        return str(cast("int", text2num(words, "en")))
     except ValueError:
         # Words in an order that makes no number ("twenty thirty"): leave them as they are.
         return found[0]

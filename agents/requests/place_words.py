@@ -9,7 +9,7 @@ from rapidfuzz.distance import OSA
 
 from agents.places.gazetteer import Place, PlaceKind, load_gazetteer
 from agents.requests.draft import TAKEN, Draft, Mention, MentionKind
-from agents.requests.words import EVERYDAY, Word, list_words, runs
+from agents.requests.words import EVERYDAY, MAX_TYPO_WORDS, Word, list_words, runs
 
 # Names that are everyday words or letters unless somebody means them.
 _UPPER_ONLY = frozenset({"us", "la", "sg", "hk", "gb", "kl", "ny", "dc", "eu", "anz", "bay state"})
@@ -66,6 +66,8 @@ _NO_NAMES = frozenset(
     ]
 )
 _MIN_TYPO_CHARS = 5
+_SURE_TYPO_CHARS = 7
+"""Long words that are nearly a place's name mean it even without "in" before them."""
 
 
 def asks_for_nearby(draft: Draft) -> bool:
@@ -97,7 +99,7 @@ def take_places(draft: Draft) -> None:
 
 def take_misspelt_places(draft: Draft) -> None:
     """Find places with a typing mistake among what nothing else explains."""
-    words, at = list_words(draft), 0
+    words, at = list_words(draft)[:MAX_TYPO_WORDS], 0
     while at < len(words):
         end = at + 1
         for stop, phrase in runs(words, at, longest=3, text=draft.text):
@@ -167,7 +169,8 @@ def _may_be_misspelt(draft: Draft, words: list[Word], phrase: str) -> bool:
         return False
     is_name = words[0].text[0].isupper() and words[0].start > 0 and not draft.is_shouted
     before = draft.text[: words[0].start]
-    return len(words) > 1 or is_name or _PREPOSITION.search(before) is not None
+    is_long = len(phrase) >= _SURE_TYPO_CHARS
+    return len(words) > 1 or is_name or is_long or _PREPOSITION.search(before) is not None
 
 
 @cache
@@ -211,7 +214,8 @@ def _qualify(draft: Draft, inner: Mention, outer: Mention) -> bool:
     )
     if is_refused:
         rest = tuple(place for place in candidates if place not in inside)
-        if not inside or not rest:
+        namesakes = load_gazetteer().by_phrase.get(candidates[0].members[0].city or "", ())
+        if not rest or not any(_is_inside(each, other) for each in namesakes for other in larger):
             return False
         inner.value = rest
     elif inside:

@@ -57,7 +57,7 @@ def _negate_after(text: str, cue: re.Match[str], mentions: list[Mention]) -> Non
         if previous is None:
             # "Not with fintech" and "without anyone in" still reach; a new clause does not.
             reaches = len(gap) <= _MAX_REACH and not _BOUNDARY.search(gap.replace("with", "    "))
-            if not reaches or "," in gap.strip(" ,"):
+            if not reaches or "," in gap.lstrip(" ,:"):
                 return
         elif not _continues(gap, previous, mention, rest=following[position + 1 :], text=text):
             return

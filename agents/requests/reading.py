@@ -104,12 +104,7 @@ def say_criteria(criteria: LeadCriteria) -> str:
         parts.append(f"nothing in {_listed(criteria.industries_not, 'or')}")
     if not criteria.statuses:
         parts.append("inactive companies left out")
-    if criteria.limit:
-        first = "the first one" if criteria.limit == 1 else f"the first {criteria.limit:,}"
-        parts.append(f"{first} only")
-    if criteria.sort:
-        parts.append(criteria.sort.value.replace("_", " "))
-    return f"Read as: {', '.join(parts)}."
+    return f"Read as: {', '.join([*parts, *_ranking(criteria)])}."
 
 
 def _criteria(
@@ -226,6 +221,16 @@ def _who(criteria: LeadCriteria) -> str:
         return who
     groups = [" and ".join(group) for group in criteria.industries]
     return f"{who} that work in {_listed(groups, 'or')} (not: that buy it)"
+
+
+def _ranking(criteria: LeadCriteria) -> list[str]:
+    parts: list[str] = []
+    if criteria.limit:
+        first = "the first one" if criteria.limit == 1 else f"the first {criteria.limit:,}"
+        parts.append(f"{first} only")
+    if criteria.sort:
+        parts.append(criteria.sort.value.replace("_", " "))
+    return parts
 
 
 def _span(what: str, bounds: Bounds) -> str:

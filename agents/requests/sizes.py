@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from agents.requests.draft import Draft, MentionKind
+from agents.requests.draft import TAKEN, Draft, MentionKind
 from agents.requests.numbers import NUMBER, read_number
 
 
@@ -35,7 +35,7 @@ _OF = r"(?:\s+(?:full[\s-]?time|total))?"
 _U = rf"(?:\s*-?\s*{_UNIT})?"
 # What is counted here is no people.
 _OTHER = (
-    r"(?![\d,.]*\d)(?!\s*(?:%|percent|k?\s?(?:m|mm|mn|bn|b)\b|million|billion|years?|yrs?|months?|"
+    r"(?![\d,.]{0,12}\d)(?!\s*(?:%|percent|k?\s?(?:m|mm|mn|bn|b)\b|million|billion|years?|yrs?|months?|"
     r"weeks?|days?|hours?|minutes?|dollars|usd|eur|euros|pounds|founders?|co-?founders?|offices|"
     r"locations|countries|customers|clients|users|miles|km|kms|kilomet|leads|results|companies|"
     r"startups|start-ups|accounts|firms|businesses|names|prospects|records|rows|rounds|investors|"
@@ -59,7 +59,7 @@ _GE_BEFORE = (
 )
 _GT_BEFORE = (
     r"(?:(?:more|greater|larger|bigger|higher|longer)\s+than|over|above|north\s+of|exceed(?:ing|s)?|"
-    r"in\s+excess\s+of|>|beyond|past|surpassing|topping|well\s+over|upper\s+of)"
+    r"in\s+excess\s+of|>|beyond|past|surpassing|topping|tops|passes|beats|well\s+over|upper\s+of)"
 )
 _LE_BEFORE = (
     r"(?:at\s+(?:the\s+)?most|max(?:imum)?\.?(?:\s+(?:of|head\s?count|size|team\s+size))?(?:\s+of)?"
@@ -134,6 +134,8 @@ _ABOUT = _compile(
     rf"|\b{_SIZE_NOUN}(?:{_APPROX_WORD}\s*){_N}{_OTHER}"
 )
 
+# "Large fintech companies": the industry between has been understood already.
+_TAKEN = rf"(?:{TAKEN}+\s+)?"
 _SIZE_WORDS: tuple[tuple[re.Pattern[str], Bounds, str], ...] = tuple(
     (_compile(pattern), bounds, name)
     for pattern, bounds, name in (
@@ -145,7 +147,7 @@ _SIZE_WORDS: tuple[tuple[re.Pattern[str], Bounds, str], ...] = tuple(
         ),
         (r"\bsmes?\b", Bounds(1, 249), "SME"),
         (
-            r"\bsmall[\s-]+(?:business(?:es)?|biz|compan(?:y|ies)|firms?|shops?|outfits?|"
+            rf"\bsmall[\s-]+{_TAKEN}(?:business(?:es)?|biz|compan(?:y|ies)|firms?|shops?|outfits?|"
             r"teams?|start-?ups?|employers?|players?|accounts?)\b",
             Bounds(1, 99),
             "small business",
@@ -157,7 +159,8 @@ _SIZE_WORDS: tuple[tuple[re.Pattern[str], Bounds, str], ...] = tuple(
             "mid-market",
         ),
         (
-            r"\benterprise[\s-]*(?:sized?|scale|level|class|tier|segment)\b|\b(?:large|big|major)\s+"
+            r"\benterprise[\s-]*(?:sized?|scale|level|class|tier|segment)\b|\b(?:large|big|major|huge)\s+"
+            rf"{_TAKEN}"
             r"(?:enterprises?|compan(?:y|ies)|corporations?|corporates?|corps?|businesses|firms|"
             r"organi[sz]ations|employers|accounts|players)\b|\benterprises\b|\benterprise\s+(?:"
             r"accounts?|customers?|clients?|compan(?:y|ies)|firms?|businesses|prospects|leads|buyers)"
@@ -188,21 +191,8 @@ def take_no_size(draft: Draft) -> None:
 
 def take_sizes(draft: Draft) -> None:
     """Find all numbers of employees, in digits first, in words of size then."""
-    for found in draft.find(_FIGURES):
-        word = found[1].lower()
-        digits = _FIGURE_DIGITS.get(word) or int(word)
-        _add(draft, found, Bounds(max(10 ** (digits - 1), 1), 10**digits - 1))
-    for found in draft.find(_VAGUE):
-        word = (found[1] or found[2] or found[3]).lower()
-        _add(draft, found, _VAGUE_BOUNDS[word])
-        draft.notes.append(f'"{found[0].strip()}" is read as {show_bounds(_VAGUE_BOUNDS[word])}.')
-    for pattern in _RANGES:
-        for found in draft.find(pattern):
-            low, high = sorted((read_number(found[1]), read_number(found[2])))
-            # "1-2k": the scale is said once for both.
-            if found[2].lower().endswith("k") and not found[1].lower().endswith("k"):
-                low = low * 1000 if low * 1000 <= high else low
-            _add(draft, found, Bounds(low, high))
+    _take_vague_sizes(draft)
+    _take_ranges(draft)
     for found in draft.find(_FROM_UP):
         _add(draft, found, Bounds(low=read_number(found[1])))
     for name, pattern in (*_PREFIXED, *_SUFFIXED):
@@ -216,6 +206,27 @@ def take_sizes(draft: Draft) -> None:
         bounds = Bounds(max(number * 3 // 4, 1), -(-number * 5 // 4))
         _add(draft, found, bounds)
         draft.notes.append(f'"{found[0].strip()}" is read as {show_bounds(bounds)}.')
+
+
+def _take_vague_sizes(draft: Draft) -> None:
+    for found in draft.find(_FIGURES):
+        word = found[1].lower()
+        digits = _FIGURE_DIGITS.get(word) or int(word)
+        _add(draft, found, Bounds(max(10 ** (digits - 1), 1), 10**digits - 1))
+    for found in draft.find(_VAGUE):
+        word = (found[1] or found[2] or found[3]).lower()
+        _add(draft, found, _VAGUE_BOUNDS[word])
+        draft.notes.append(f'"{found[0].strip()}" is read as {show_bounds(_VAGUE_BOUNDS[word])}.')
+
+
+def _take_ranges(draft: Draft) -> None:
+    for pattern in _RANGES:
+        for found in draft.find(pattern):
+            low, high = sorted((read_number(found[1]), read_number(found[2])))
+            # "1-2k": the scale is said once for both.
+            if found[2].lower().endswith("k") and not found[1].lower().endswith("k"):
+                low = low * 1000 if low * 1000 <= high else low
+            _add(draft, found, Bounds(low, high))
 
 
 def take_size_words(draft: Draft) -> None:

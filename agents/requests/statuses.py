@@ -35,8 +35,10 @@ _DEAD = (
 _ALL = _compile(
     rf"\b(?:dead\s+or\s+alive|any\s+status|all\s+statuses|(?:regardless|irrespective)\s+of\s+(?:their\s+)?"
     rf"status|whatever\s+(?:their|the)\s+status|status\s+does\s*n[o']?t\s+matter|(?:including|include|"
-    rf"even|incl\.?|also)\s+(?:the\s+|any\s+|those\s+that\s+(?:are|have)\s+)?{_DEAD}(?:\s+ones|"
+    rf"even|incl\.?|also|plus)\s+(?:the\s+|any\s+|those\s+that\s+(?:are|have)\s+)?{_DEAD}(?:\s+ones|"
     rf"\s+companies)?)\b"
+    rf"|\b{_DEAD}(?:\s+(?:ones|compan(?:y|ies)|firms|start-?ups))?\s+(?:too|as\s+well|included|also|"
+    rf"(?:are\s+|is\s+)?(?:fine|okay|ok|welcome))\b"
 )
 # Narrowings only: they let through what they name, and never widen the answer.
 _NARROWING = (

@@ -5,9 +5,9 @@ import re
 from agents.requests.draft import Draft
 
 _AMOUNT = (
-    r"(?:[$€£¥]\s?[0-9][0-9.,]*\s?(?:k|m|mm|mn|mil|b|bn|million|billion|thousand)?\b\+?|"
-    r"\b[0-9][0-9.,]*\s?(?:m|mm|mn|mil|bn|million|billion)\b\+?(?:\s(?:dollars|usd|eur|euros))?|"
-    r"\b[0-9][0-9.,]*\s?(?:k\s)?(?:dollars|usd|eur|euros|pounds)\b|\b[0-9][0-9.]*\s?(?:%|percent\b)\+?)"
+    r"(?:[$€£¥]\s?[0-9][0-9.,]{0,20}\s?(?:k|m|mm|mn|mil|b|bn|million|billion|thousand)?\b\+?|"
+    r"\b[0-9][0-9.,]{0,20}\s?(?:m|mm|mn|mil|bn|million|billion)\b\+?(?:\s(?:dollars|usd|eur|euros))?|"
+    r"\b[0-9][0-9.,]{0,20}\s?(?:k\s)?(?:dollars|usd|eur|euros|pounds)\b|\b[0-9][0-9.]{0,20}\s?(?:%|percent\b)\+?)"
 )
 _COMPARED = (
     r"(?:\s*(?:is|are|was|of|at|:|=|>=?|<=?|≥|≤|over|above|under|below|more\s+than|less\s+than|"
@@ -38,7 +38,7 @@ _PATTERNS = tuple(
         r"\bbacked\s+by\s+(?!y\s?c)[\w.&-]+(?:\s+[A-Z][\w.&-]+)?",
         rf"{_KEY}{_COMPARED}{_AMOUNT}(?:\s*(?:-|to|and)\s*{_AMOUNT})?",
         rf"{_KEY}\s*(?:of|is|:|=|>=?|<=?|over|above|under|below|more\s+than|less\s+than|at\s+least|"
-        r"exceeding)\s*(?:at\s+least\s+)?[0-9][0-9.,]*\s?(?:k|m|b)?\b\+?",
+        r"exceeding)\s*(?:at\s+least\s+)?[0-9][0-9.,]{0,20}\s?(?:k|m|b)?\b\+?",
         rf"(?:\b(?:over|above|under|below|more\s+than|less\s+than|at\s+least|at\s+most|up\s+to|making|"
         rf"doing)\s+)*{_AMOUNT}(?:\s*(?:-|to|and)\s*{_AMOUNT})?(?:\s*(?:or\s+more|plus|in|of|a|per|"
         rf"worth\s+of|year|annually))*\s*(?:{_KEY})?",

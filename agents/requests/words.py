@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from agents.normalize.text import fold
 from agents.requests.draft import Draft
 
+MAX_TYPO_WORDS = 150
+"""Comparing a word with all names takes a fraction of a millisecond: only so many are."""
+
 _WORD = re.compile(r"[^\W_]+")
 
 

@@ -193,7 +193,7 @@ def _founder_bounds(name: str, numbers: list[int]) -> Bounds:
         case "le":
             return Bounds(high=numbers[0])
         case "lt":
-            return Bounds(high=numbers[0] - 1)
+            return Bounds(high=max(numbers[0] - 1, 0))
         case _:
             return Bounds(numbers[0], numbers[0])
 
