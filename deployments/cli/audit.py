@@ -99,7 +99,7 @@ def verify(*, call: Invoked) -> int:
         hint = Text.assemble(
             ("→ ", "green"), "Compare the entry with a backup, or check TENANTRY_AUDIT_KEY."
         )
-        console.print(Padding(hint, (0, 0, 0, 2)))
+        console.print(Padding.indent(hint, 2))
     return DONE if result.ok else BAD_RESULT
 
 
@@ -123,7 +123,7 @@ def _show_for_programs(result: Verification) -> None:
 
 def _head(result: Verification) -> Padding:
     facts = make_facts(("last", str(result.head.seq)), ("hash", result.head.hash.hex()))
-    return Padding(facts, (0, 0, 0, 2))
+    return Padding.indent(facts, 2)
 
 
 def _plain(value: object) -> str:

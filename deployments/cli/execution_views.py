@@ -95,12 +95,13 @@ def _error_parts(execution: Execution) -> Iterator[RenderableType]:
     if error is None:
         return
     style = "yellow" if execution.status is ExecutionStatus.CANCELLED else "red"
-    yield Padding(
+    yield Text()
+    yield Padding.indent(
         Group(
             Text.assemble(clean(error.message), (f"  {error.code.value}", "dim"), style=style),
             Text.assemble(("→ ", "green"), clean(error.hint)),
         ),
-        (1, 0, 0, 2),
+        2,
     )
 
 
@@ -118,7 +119,11 @@ def _agent_parts(execution: Execution) -> Iterator[RenderableType]:
     yield _heading("Agents")
     table = make_table("agent", "type", "status", "attempts#", "took#", "records#", "cost#")
     errors: list[RenderableType] = []
-    for name, raw in results.items():
+    # The graph has the agents in their order, which the object of results has not kept.
+    nodes = _objects((execution.execution_graph or {}).get("nodes"))
+    order = [str(node.get("name")) for node in nodes]
+    for name in [*order, *(name for name in results if name not in order)]:
+        raw = results.get(name)
         result = cast("JsonObject", raw) if isinstance(raw, dict) else {}
         took = result.get("duration_seconds")
         table.add_row(
@@ -134,8 +139,8 @@ def _agent_parts(execution: Execution) -> Iterator[RenderableType]:
         if isinstance(error, dict):
             said = f"{clean(name)}: {clean(str(error.get('message', '')))}"
             errors.append(Text.assemble((said, "red"), (f"  {error.get('code', '')}", "dim")))
-    yield Padding(table, (0, 0, 0, 2))
-    yield from (Padding(error, (0, 0, 0, 2)) for error in errors)
+    yield Padding.indent(table, 2)
+    yield from (Padding.indent(error, 2) for error in errors)
     if execution.execution_graph:
         yield _heading("Graph")
         yield _block("\n".join(_graph_lines(execution.execution_graph)))
@@ -175,7 +180,8 @@ def _output_parts(output: JsonObject | None) -> Iterator[RenderableType]:
     if isinstance(summary, str):
         yield _block(summary)
     if records:
-        yield Padding(_records_table(records, output.get("columns")), (1, 0, 0, 2))
+        yield Text()
+        yield Padding.indent(_records_table(records, output.get("columns")), 2)
         if len(records) > _SHOWN_RECORDS:
             yield _block(f"… and {len(records) - _SHOWN_RECORDS:,} more; `--json` has all.")
     elif rest or not isinstance(summary, str):
@@ -212,13 +218,13 @@ def _objects(value: JsonValue) -> list[JsonObject]:
     return [cast("JsonObject", item) for item in value if isinstance(item, dict)]
 
 
-def _heading(text: str) -> Padding:
-    return Padding(Text(text, style="bold"), (1, 0, 0, 0))
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
 
 
 def _block(text: str) -> Padding:
     cut = text if len(text) <= _TEXT_CHARS else f"{text[:_TEXT_CHARS]}… (`--json` has all)"
-    return Padding(Text(clean(cut)), (0, 0, 0, 2))
+    return Padding.indent(Text(clean(cut)), 2)
 
 
 def _pretty(value: Mapping[str, JsonValue]) -> str:

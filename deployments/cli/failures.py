@@ -57,9 +57,9 @@ def show_problems(problems: Sequence[Problem], *, heading: str, line_of: LineOf 
             place.append(f"  line {line}", style="dim")
         place.append(f"  {problem.code.value}", style="dim")
         console.print()
-        console.print(Padding(place, (0, 0, 0, 2)))
-        console.print(Padding(Text(clean(problem.message)), (0, 0, 0, 4)))
-        console.print(Padding(_arrow(problem.hint), (0, 0, 0, 4)))
+        console.print(Padding.indent(place, 2))
+        console.print(Padding.indent(Text(clean(problem.message)), 4))
+        console.print(Padding.indent(_arrow(problem.hint), 4))
 
 
 def problems_json(problems: Sequence[Problem], *, line_of: LineOf = no_line) -> list[JsonObject]:
@@ -93,7 +93,7 @@ def _headline(message: str, *, code: ErrorCode) -> Text:
 
 
 def _hint(hint: str) -> Padding:
-    return Padding(_arrow(hint), (0, 0, 0, 2))
+    return Padding.indent(_arrow(hint), 2)
 
 
 def _arrow(hint: str) -> Text:

@@ -49,7 +49,6 @@ def _console(*, stderr: bool) -> Console:
         highlight=False,
         emoji=False,
         width=None if stream.isatty() else _PIPE_WIDTH,
-        soft_wrap=not stream.isatty(),
     )
 
 
@@ -68,6 +67,7 @@ def make_table(*columns: str, title: str | None = None) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        show_edge=False,
         pad_edge=False,
         padding=(0, 2, 0, 0),
         header_style="bold",
@@ -130,6 +130,8 @@ def show_seconds(seconds: float | None) -> str:
     """Write a length of time for people."""
     if seconds is None:
         return ""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.1f} ms"
     if seconds < 100:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)

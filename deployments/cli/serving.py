@@ -53,11 +53,12 @@ def up(*, call: Invoked) -> int:
 def _serve(call: Invocation) -> Mapping[str, Failure]:
     """Serve until a signal comes, or services fail for good; return those."""
     with ExitStack() as stack:
-        with Progress("Starting", show_after_s=0) as progress:
+        with Progress("Starting PostgreSQL", show_after_s=0) as progress:
             installation = stack.enter_context(
-                open_installation(call.settings, services=True, say=progress.say)
+                open_installation(call.settings, services=True, say=_say_nothing)
             )
             _ensure_newcomer(call, installation)
+            progress.say("Starting Prefect and the services, which takes some fifteen seconds")
             installation.stack.wait_ready()
         _show_addresses(call, installation)
         failures: Mapping[str, Failure] = {}
@@ -71,6 +72,10 @@ def _serve(call: Invocation) -> Mapping[str, Failure]:
         with Progress("Stopping: runs that are under way may finish", show_after_s=0):
             stack.close()
     return failures
+
+
+def _say_nothing(_text: str) -> None:
+    """Leave out the names of single services: all of them start at the same time."""
 
 
 def _ensure_newcomer(call: Invocation, installation: Installation) -> None:

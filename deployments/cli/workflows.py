@@ -162,7 +162,9 @@ def show(workflow: str, /, *, call: Invoked) -> int:
         found = get_workflow(session, workflow)
         document = get_definition(session, found.id, version=found.version)
     # An agent type of an older release may be gone.
-    _, problems = find_problems(document, agent_check(default_registry()))
+    definition, problems = find_problems(document, agent_check(default_registry()))
+    if definition is not None:
+        document = definition.as_json()  # fields in their usual order, which the column loses
     if call.as_json:
         show_json(
             {
