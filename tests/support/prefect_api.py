@@ -10,7 +10,7 @@ class PrefectApi:
     """Reads from a Prefect server."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._url = url
 
     def flow_run(self, id: str) -> dict[str, Any]:
         return self._get(f"flow_runs/{id}")
@@ -46,10 +46,12 @@ class PrefectApi:
         return self._post(f"deployments/{deployment_id}/create_flow_run", {})
 
     def _get(self, path: str, **query: str) -> Any:
-        return self._client.get(path, params=query).raise_for_status().json()
+        answer = httpx.get(f"{self._url}/{path}", params=query, timeout=30)
+        return answer.raise_for_status().json()
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._client.post(path, json=body).raise_for_status().json()
+        answer = httpx.post(f"{self._url}/{path}", json=body, timeout=30)
+        return answer.raise_for_status().json()
 
 
 def parse_time(text: str) -> datetime:

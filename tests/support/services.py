@@ -27,14 +27,16 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
-def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = 60) -> T:
+def wait_for(
+    what: str, look: Callable[[], T | None], *, timeout_s: float = 60, every_s: float = 0.1
+) -> T:
     """Look until there is something to see; a test that never sees it fails with its name."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         found = look()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise AssertionError(f"never seen: {what}")
 
 
@@ -134,7 +136,7 @@ def wait_until_final(
         return executions if all(e.status in FINAL for e in executions) else None
 
     try:
-        return wait_for(f"{len(ids)} executions at their end", look, timeout_s=timeout_s)
+        return wait_for(f"{len(ids)} executions at their end", look, timeout_s=timeout_s, every_s=0.5)
     except AssertionError as error:
         with database.org(org_id) as session:
             states = [(id, get_execution(session, id).status.value) for id in ids]
