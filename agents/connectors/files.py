@@ -47,13 +47,12 @@ class FileRecords:
         folder = resolve_below(self._data_root, self._definition.folder)
         named = self._definition.files.get(object_type)
         if named is not None:
-            path = resolve_below(self._data_root, f"{self._definition.folder}/{named}")
+            path = resolve_below(folder, named)
             if path.is_file() and path.suffix.lower() in _READERS:
                 return path
             raise self._not_found(object_type, folder=folder, named=named)
         for suffix in _READERS:
-            name = f"{self._definition.folder}/{object_type}{suffix}"
-            path = resolve_below(self._data_root, name)
+            path = resolve_below(folder, f"{object_type}{suffix}")
             if path.is_file():
                 return path
         raise self._not_found(object_type, folder=folder, named=None)
@@ -79,7 +78,7 @@ def _read_csv(path: Path, definition: FileConnector) -> pd.DataFrame:
     text = _read_text(path, definition)
     delimiter = definition.delimiter or _guess_delimiter(text)
     try:
-        return pd.read_csv(
+        frame = pd.read_csv(
             io.StringIO(text),
             sep=delimiter,
             dtype=str,
@@ -88,11 +87,11 @@ def _read_csv(path: Path, definition: FileConnector) -> pd.DataFrame:
             skipinitialspace=True,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        raise DataUnreadable(
-            f"The file {quote(path.name)} is no table: its lines do not have the same columns.",
-            hint=f"It was read with {delimiter!r} between the columns: set `delimiter` if that is "
-            "another character, and close every quotation mark.",
-        ) from error
+        raise _no_table(path, delimiter) from error
+    # Lines longer than the heading: pandas would take their first values for names of the rows.
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise _no_table(path, delimiter)
+    return frame
 
 
 def _read_json_lines(path: Path, definition: FileConnector) -> pd.DataFrame:
@@ -137,6 +136,14 @@ def _guess_delimiter(text: str) -> str:
     first = text[:10_000].lstrip("\r\n").partition("\n")[0]
     unquoted = "".join(first.split('"')[::2])
     return max(_DELIMITERS, key=unquoted.count)
+
+
+def _no_table(path: Path, delimiter: str) -> DataUnreadable:
+    return DataUnreadable(
+        f"The file {quote(path.name)} is no table: its lines do not have the same columns.",
+        hint=f"It was read with {delimiter!r} between the columns: set `delimiter` if that is "
+        "another character, and close every quotation mark.",
+    )
 
 
 def _bad_line(path: Path, number: int) -> DataUnreadable:
