@@ -79,13 +79,10 @@ def industry_mask(table: LeadTable, criteria: LeadCriteria) -> Mask:
 
 def _status_mask(table: LeadTable, statuses: tuple[LeadStatus, ...], *, only_active: bool) -> Mask:
     if statuses:
-        wanted: set[LeadStatus | None] = set(statuses)
-        return np.asarray([status in wanted for status in table.statuses], dtype=np.bool_)
+        return table.in_status(frozenset(statuses))
     if not only_active:
         return np.ones(len(table), dtype=np.bool_)
-    return np.asarray(
-        [status is not LeadStatus.INACTIVE for status in table.statuses], dtype=np.bool_
-    )
+    return ~table.in_status(frozenset({LeadStatus.INACTIVE}))
 
 
 def _between(numbers: Numbers, low: int | None, high: int | None) -> Mask:

@@ -40,8 +40,8 @@ class Coded:
 class LeadTable:
     """Records, column by column. Numbers that are unknown are NaN.
 
-    Masks of places and industries are kept, so that a thousand requests of a batch that ask for
-    the same city compare the records once.
+    Masks of places, industries and statuses are kept, so that a thousand requests of a batch that
+    ask for the same city compare the records once.
     """
 
     frame: pd.DataFrame
@@ -56,6 +56,11 @@ class LeadTable:
     locations: Coded
     labels: Coded
     _place_masks: dict[str, Mask] = field(default_factory=dict[str, Mask])
+    _industry_masks: dict[str, Mask] = field(default_factory=dict[str, Mask])
+    _status_masks: dict[frozenset[LeadStatus | None], Mask] = field(
+        default_factory=dict[frozenset[LeadStatus | None], Mask]
+    )
+    _values: dict[str, list[object]] = field(default_factory=dict[str, list[object]])
     _industries: dict[str, list[IndustryMatch]] = field(
         default_factory=dict[str, list[IndustryMatch]]
     )
@@ -93,7 +98,18 @@ class LeadTable:
 
     def in_industry(self, name: str) -> Mask:
         """Find the records of an industry."""
-        return self.labels.spread([match.strength > 0 for match in self.industry_matches(name)])
+        if name not in self._industry_masks:
+            matches = self.industry_matches(name)
+            self._industry_masks[name] = self.labels.spread([each.strength > 0 for each in matches])
+        return self._industry_masks[name]
+
+    def in_status(self, wanted: frozenset[LeadStatus | None]) -> Mask:
+        """Find the records of one of some statuses; None stands for no status that we know."""
+        if wanted not in self._status_masks:
+            self._status_masks[wanted] = np.asarray(
+                [status in wanted for status in self.statuses], dtype=np.bool_
+            )
+        return self._status_masks[wanted]
 
     def industry_match(self, row: int, name: str) -> IndustryMatch:
         """Say how surely one record is of an industry."""
@@ -111,7 +127,12 @@ class LeadTable:
     def value(self, row: int, name: str) -> object:
         """Read a field of one record as the source has it; None when there is no such column."""
         column = self.columns.get(name)
-        return None if column is None else self.frame[column].iloc[row]
+        if column is None:
+            return None
+        # One look into a data frame costs some twenty microseconds, one into a list none.
+        if name not in self._values:
+            self._values[name] = list(cast("Any", self.frame[column]))
+        return self._values[name][row]
 
 
 def make_table(frame: pd.DataFrame, columns: Mapping[str, str]) -> LeadTable:

@@ -91,6 +91,9 @@ def wanted_industries(draft: Draft) -> tuple[tuple[str, ...], ...]:
     for before, mention in pairwise(wanted):
         join = _join_of(draft, before, mention)
         name = _name(mention)
+        if name in factors[-1][-1] and name != _name(before):
+            # "B2b fintech, b2b insurance": the word that comes again begins the next alternative.
+            join = "union"
         if join == "link":
             factors.append([[name]])
         elif join == "union":
