@@ -172,6 +172,13 @@ def _problem(settings: JsonObject, kind: str, place: list[str | int], *, said: s
             f"There is no field {quote(field)} in a connector of this kind.",
             f"Did you mean {quote(near)}?" if near else f"Remove it. Fields are: {names}.",
         )
+    if kind == "string_pattern_mismatch":
+        return Problem(
+            ErrorCode.FIELD_INVALID,
+            join_pointer("", *tokens),
+            f"{quote(str(tokens[-1] if tokens else field))} cannot be a name here.",
+            "Use letters, digits and `_`, beginning with a letter, such as `companies`.",
+        )
     expected = said.removeprefix("Input ").replace("'", "`")
     return Problem(
         ErrorCode.FIELD_INVALID,

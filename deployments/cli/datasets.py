@@ -65,9 +65,8 @@ def load(
         )
         return DONE
     console = answers()
-    console.print(
-        Text.assemble(("✓ ", "green"), (name, "bold"), f": {len(frame):,} rows are loaded.")
-    )
+    rows = "one row is" if len(frame) == 1 else f"{len(frame):,} rows are"
+    console.print(Text.assemble(("✓ ", "green"), (name, "bold"), f": {rows} loaded."))
     more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
     shown = ", ".join(columns[:_SHOWN_COLUMNS]) + more
     console.print(make_facts(("  columns", shown)))

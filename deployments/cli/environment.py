@@ -28,12 +28,12 @@ def settings(*, call: Invoked) -> int:
             }
         )
         return DONE
-    table = make_table("name", "now", "meaning")
+    table = make_table("name", "default", "set to", "meaning")
     table.show_lines = True
     for row in rows:
-        now = known.get(row.name)
-        shown = "" if now is None else "••••" if "secret" in row.kind else now
-        table.add_row(Text(row.name, style="cyan"), shown, row.meaning)
+        now = known.get(row.name, "")
+        shown = "" if now == row.default else "••••" if "secret" in row.kind and now else now
+        table.add_row(Text(row.name, style="cyan"), row.default, shown, row.meaning)
     answers().print(table)
     answers().print("Set them in the environment. An unknown TENANTRY_… name is refused.")
     return DONE

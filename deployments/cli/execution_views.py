@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -27,7 +28,8 @@ from domain.json_data import JsonObject, JsonValue
 _MARKS = {"COMPLETED": "✓", "FAILED": "✗", "CANCELLED": "✗"}
 _SHOWN_RECORDS = 20
 _SHOWN_COLUMNS = 8
-_CELL_CHARS = 60
+_LONG_CHARS = 24
+_GAP = 3
 _TEXT_CHARS = 4_000
 
 
@@ -181,19 +183,36 @@ def _output_parts(output: JsonObject | None) -> Iterator[RenderableType]:
         yield _block(summary)
     if records:
         yield Text()
-        yield Padding.indent(_records_table(records, output.get("columns")), 2)
+        width = answers().width - 2
+        yield Padding.indent(_records_table(records, output.get("columns"), width=width), 2)
         if len(records) > _SHOWN_RECORDS:
             yield _block(f"… and {len(records) - _SHOWN_RECORDS:,} more; `--json` has all.")
     elif rest or not isinstance(summary, str):
         yield _block(_pretty(rest))
 
 
-def _records_table(records: Sequence[JsonObject], columns: JsonValue) -> Table:
+def _records_table(records: Sequence[JsonObject], columns: JsonValue, *, width: int) -> Table:
+    """Lay out the first records, one line each; columns that are empty are left out."""
     named = [str(column) for column in columns] if isinstance(columns, list) else None
     found = named or list(dict.fromkeys(key for record in records[:50] for key in record))
-    table = make_table(*(clean(name) for name in found[:_SHOWN_COLUMNS]))
-    for record in records[:_SHOWN_RECORDS]:
-        table.add_row(*(_cell(record.get(name)) for name in found[:_SHOWN_COLUMNS]))
+    shown = records[:_SHOWN_RECORDS]
+    cells = {name: [_cell(record.get(name)) for record in shown] for name in found}
+    kept = [name for name in found if any(cells[name])][:_SHOWN_COLUMNS]
+    widths = {name: max(map(cell_len, [name, *cells[name]])) + _GAP for name in kept}
+    # Long texts share what the short ones leave over; the whole of them is in the JSON.
+    long = [name for name in kept if widths[name] > _LONG_CHARS]
+    left = width - sum(widths[name] for name in kept if name not in long)
+    share = max(_LONG_CHARS, left // len(long)) - _GAP if long else 0
+    table = make_table(*(clean(name) for name in kept))
+    for row in range(len(shown)):
+        table.add_row(
+            *(
+                set_cell_size(cells[name][row], share - 1).rstrip() + "…"
+                if name in long and cell_len(cells[name][row]) > share
+                else cells[name][row]
+                for name in kept
+            )
+        )
     return table
 
 
@@ -208,8 +227,7 @@ def _cell(value: JsonValue) -> str:
         text = f"{value:g}"
     else:
         text = str(value)
-    text = clean(" ".join(text.split()))
-    return text if len(text) <= _CELL_CHARS else f"{text[: _CELL_CHARS - 1]}…"
+    return clean(" ".join(text.split()))
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:

@@ -37,13 +37,14 @@ def show_error(error: TenantryError, *, as_json: bool, line_of: LineOf = no_line
         }
         show_json({"error": body})
     subject = type(error).subject if isinstance(error, InvalidInput) else ""
+    if len(problems) == 1 and not problems[0].pointer:
+        _show_simple(problems[0].message, hint=problems[0].hint, code=problems[0].code)
+        return
     if problems:
         count = "one problem" if len(problems) == 1 else f"{len(problems):,} problems"
         show_problems(problems, heading=f"The {subject} is refused: {count}.", line_of=line_of)
         return
-    console = remarks()
-    console.print(_headline(error.message, code=error.code))
-    console.print(_hint(error.hint))
+    _show_simple(error.message, hint=error.hint, code=error.code)
 
 
 def show_problems(problems: Sequence[Problem], *, heading: str, line_of: LineOf = no_line) -> None:
@@ -83,17 +84,13 @@ def show_unexpected(error: BaseException, *, home: Path | None, as_json: bool) -
         code = ErrorCode.INTERNAL
         body: JsonObject = {"code": code.value, "message": message, "hint": hint, "problems": []}
         show_json({"error": body})
+    _show_simple(message, hint=hint, code=ErrorCode.INTERNAL)
+
+
+def _show_simple(message: str, *, hint: str, code: ErrorCode) -> None:
     console = remarks()
-    console.print(_headline(message, code=ErrorCode.INTERNAL))
-    console.print(_hint(hint))
-
-
-def _headline(message: str, *, code: ErrorCode) -> Text:
-    return Text.assemble(("✗ ", "bold red"), clean(message), (f"  {code.value}", "dim"))
-
-
-def _hint(hint: str) -> Padding:
-    return Padding.indent(_arrow(hint), 2)
+    console.print(Text.assemble(("✗ ", "bold red"), clean(message), (f"  {code.value}", "dim")))
+    console.print(Padding.indent(_arrow(hint), 2))
 
 
 def _arrow(hint: str) -> Text:

@@ -22,9 +22,13 @@ _LONELY_S = 45.0
 
 
 def follow_execution(
-    desk: Desk, execution: Execution, *, definition: JsonObject, watch: bool
+    desk: Desk, execution: Execution, *, definition: JsonObject, watch: bool, is_cold: bool
 ) -> Execution:
     """Wait until an execution is final, however long that takes, and return it.
+
+    Args:
+        watch: show each agent.
+        is_cold: the services are only starting.
 
     Raises:
         StackStartFailed: a service that it needs has failed for good.
@@ -41,8 +45,8 @@ def follow_execution(
                 time.sleep(_POLL_S)
                 continue
             last_answer = time.monotonic()
-            is_lonely = now.run_id is None and last_answer - started > _LONELY_S
-            view.update(now, agent_runs, is_lonely=is_lonely)
+            waits_for = _waits_for(last_answer - started, is_cold=is_cold)
+            view.update(now, agent_runs, waits_for=waits_for)
             if now.status in FINAL:
                 return now
             _check_services(desk)
@@ -55,6 +59,14 @@ def _look(desk: Desk, execution: Execution) -> tuple[Execution, Mapping[str, Age
         if now.status is ExecutionStatus.PENDING:
             return now, {}
         return now, last_answers(list_agent_runs(session, [execution.id]))
+
+
+def _waits_for(waited_s: float, *, is_cold: bool) -> str:
+    if waited_s > _LONELY_S:
+        return "a worker, and none has taken it yet. Is one running?"
+    return (
+        "Prefect and a worker to start, which takes some fifteen seconds" if is_cold else "a worker"
+    )
 
 
 def _check_services(desk: Desk) -> None:

@@ -20,8 +20,6 @@ from deployments.cli.screen import (
 from domain.agent_runs import AgentRun
 from domain.executions import Execution, ExecutionStatus
 
-_LONELY = "no worker has taken it yet; is one running?"
-
 
 class View(ABC):
     """Shows where an execution stands, between `with` and the block's end."""
@@ -39,9 +37,9 @@ class View(ABC):
 
     @abstractmethod
     def update(
-        self, execution: Execution, answers: Mapping[str, AgentRun], *, is_lonely: bool
+        self, execution: Execution, answers: Mapping[str, AgentRun], *, waits_for: str
     ) -> None:
-        """Show the present state. `is_lonely`: no worker has taken it for long."""
+        """Show the present state; `waits_for` says what for, while no worker has taken it."""
 
 
 def make_view(agents: Mapping[str, str], *, watch: bool) -> View:
@@ -69,9 +67,9 @@ class _OneLine(View):
         self._progress.__exit__(kind, error, trace)
 
     def update(
-        self, execution: Execution, answers: Mapping[str, AgentRun], *, is_lonely: bool
+        self, execution: Execution, answers: Mapping[str, AgentRun], *, waits_for: str
     ) -> None:
-        said = _standing(execution, is_lonely=is_lonely)
+        said = _standing(execution, waits_for=waits_for)
         if execution.status is ExecutionStatus.RUNNING:
             said += f", {len(answers)} of {len(self._agents)} agents done"
         self._progress.say(f"{execution.id} {said}")
@@ -89,9 +87,9 @@ class _LinePerAgent(View):
     ) -> None: ...
 
     def update(
-        self, execution: Execution, answers: Mapping[str, AgentRun], *, is_lonely: bool
+        self, execution: Execution, answers: Mapping[str, AgentRun], *, waits_for: str
     ) -> None:
-        self._say(f"{execution.id} {_standing(execution, is_lonely=is_lonely)}")
+        self._say(f"{execution.id} {_standing(execution, waits_for=waits_for)}")
         for name in self._agents:
             run = answers.get(name)
             if run is not None:
@@ -123,7 +121,7 @@ class _LiveTable(View):
         self._live.stop()
 
     def update(
-        self, execution: Execution, answers: Mapping[str, AgentRun], *, is_lonely: bool
+        self, execution: Execution, answers: Mapping[str, AgentRun], *, waits_for: str
     ) -> None:
         table = make_table("agent", "type", "status", "attempt#", "took#")
         for name, type_name in self._agents.items():
@@ -138,15 +136,13 @@ class _LiveTable(View):
                 str(run.attempt),
                 show_seconds(run.outcome.duration_s),
             )
-        said = _standing(execution, is_lonely=is_lonely)
+        said = _standing(execution, waits_for=waits_for)
         self._live.update(Group(Text(f"{execution.id} {said}"), table))
 
 
-def _standing(execution: Execution, *, is_lonely: bool) -> str:
-    if is_lonely:
-        return f"is {execution.status.value}: {_LONELY}"
-    if execution.status is ExecutionStatus.PENDING:
-        return "waits for a worker"
+def _standing(execution: Execution, *, waits_for: str) -> str:
+    if execution.run_id is None:
+        return f"is {execution.status.value}: it waits for {waits_for}"
     if execution.status is ExecutionStatus.PAUSED:
         return "is PAUSED: it waits for a person"
     return f"is {execution.status.value}"

@@ -18,7 +18,7 @@ from deployments.cli.invocation import (
     Invoked,
 )
 from deployments.cli.opening import Desk, open_desk
-from deployments.cli.screen import answers, clean, remarks, show_json
+from deployments.cli.screen import answers, remarks, show_json
 from deployments.documents import execution_document
 from deployments.embedded.layout import Home
 from deployments.embedded.locks import is_held
@@ -63,14 +63,16 @@ def run(
     key = _read_key(idempotency_key)
     # On a database of your own, worker and steward run elsewhere.
     services = wait and call.is_embedded
-    was_up = is_held(Home(call.settings.home).keeper_lock)
+    is_cold = services and not is_held(Home(call.settings.home).keeper_lock)
     with open_desk(call, services=services) as desk:
         found, execution, definition = _add(desk, workflow, given, priority=priority, key=key)
         if not wait:
             _show_queued(call, execution)
             return DONE
         try:
-            ended = follow_execution(desk, execution, definition=definition, watch=watch)
+            ended = follow_execution(
+                desk, execution, definition=definition, watch=watch, is_cold=is_cold
+            )
         except KeyboardInterrupt:
             _show_left(call, desk, execution)
             return INTERRUPTED
@@ -79,7 +81,7 @@ def run(
             show_json(execution_document(ended, prefect_url=link))
         else:
             show_result(ended, workflow_name=found.name, prefect_url=link)
-            if services and not was_up:
+            if is_cold:
                 remarks().print(
                     "\nTip: keep `tenantry up` running in another terminal. Runs then start at "
                     "once, and Prefect's pages stay open."
@@ -135,7 +137,9 @@ def _show_left(call: Invocation, desk: Desk, execution: Execution) -> None:
         link = desk.prefect_link(now)
         show_json(execution_document(now, prefect_url=link))
     console = remarks()
-    console.print(clean(f"\nNot waiting any longer: {now.id} is {now.status.value} and stays so."))
+    console.print(
+        f"\nNot waiting any longer. {now.id} is {now.status.value}; nothing is cancelled."
+    )
     if call.is_embedded:
         console.print("It goes on when `tenantry up` runs.")
     console.print(f"Look at it: `tenantry executions show {now.id}`")
