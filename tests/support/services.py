@@ -19,6 +19,7 @@ from deployments.installation import prefect_client_environ
 from deployments.settings import PREFECT_API_URL
 from domain.executions import FINAL, Execution
 from domain.ids import ExecutionId, OrgId
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.executions import get_execution, list_executions
 from persistence.sessions import Database
 from tests.support.databases import AUDIT_KEY
@@ -130,13 +131,16 @@ def wait_until_final(
     """Wait until executions are final; return them in the order of `ids`."""
 
     def look() -> list[Execution] | None:
-        with database.org(org_id) as session:
-            found = {e.id: e for e in list_executions(session, limit=10_000)}
+        try:
+            with database.org(org_id) as session:
+                found = {e.id: e for e in list_executions(session, limit=10_000)}
+        except DatabaseUnreachable:
+            return None  # some tests kill it
         executions = [found[id] for id in ids]
         return executions if all(e.status in FINAL for e in executions) else None
 
     try:
-        return wait_for(f"{len(ids)} executions at their end", look, timeout_s=timeout_s, every_s=0.5)
+        return wait_for(f"{len(ids)} executions at their end", look, timeout_s=timeout_s, every_s=0.2)
     except AssertionError as error:
         with database.org(org_id) as session:
             states = [(id, get_execution(session, id).status.value) for id in ids]
