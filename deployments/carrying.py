@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
+from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.objects import StateType as PrefectStateType
@@ -22,6 +23,7 @@ from flows.launch import launch
 from flows.loading import load_workflow
 from flows.mirror import apply, give_up, to_run_state
 from flows.naming import run_name
+from flows.platform import PLATFORM_FLOWS
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 
@@ -58,6 +60,11 @@ class Carrier:
 
     async def carry_handed_over(self, flow_run: FlowRun) -> None:
         """Carry out a flow run that Prefect handed over, or end it there with the reason."""
+        platform_flow = await self._find_platform_flow(flow_run)
+        if platform_flow is not None:
+            engine = run_flow(platform_flow, flow_run=flow_run, return_type="state")
+            await cast(Awaitable[object], engine)
+            return
         adopted = await self._adopt(flow_run)
         if isinstance(adopted, Refusal):
             _LOG.warning("flow run %s refused: %s", flow_run.id, adopted.message)
@@ -65,6 +72,12 @@ class Carrier:
             await self.client.set_flow_run_state(flow_run.id, state, force=True)
         else:
             await self.carry(adopted, flow_run)
+
+    async def _find_platform_flow(self, flow_run: FlowRun) -> Flow[..., Any] | None:
+        if flow_run.deployment_id is None:
+            return None
+        deployment = await self.client.read_deployment(flow_run.deployment_id)
+        return PLATFORM_FLOWS.get(deployment.entrypoint or "")
 
     async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal:
         return await asyncio.to_thread(

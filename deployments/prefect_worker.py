@@ -11,6 +11,7 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
+import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import AsyncClientContext
@@ -56,7 +57,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     _description = "Runs the workflows of Tenantry's organizations, warm, in its own process."
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("name", worker_name())
+        if not kwargs.get("name"):
+            kwargs["name"] = worker_name()
         # A run handed over early would hold a slot, and a lease, until its time has come.
         if kwargs.get("prefetch_seconds") is None:
             kwargs["prefetch_seconds"] = 0
@@ -101,17 +103,20 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop taking work, let runs finish, hand back the others."""
-        for loop in self._loops[:1]:
-            loop.cancel()
+        # Whoever stops a worker cancels it: without a shield the first wait would end the drain.
+        with anyio.CancelScope(shield=True):
+            await self._wind_down()
+        await super().teardown(*exc_info)
+        if self._carrier is not None:
+            self._carrier.runtime.database.close()
+
+    async def _wind_down(self) -> None:
         if self._carrier is not None:
             await self._carrier.drain(load_settings(os.environ).drain_grace_s)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
-        await super().teardown(*exc_info)
-        if self._carrier is not None:
-            self._carrier.runtime.database.close()
 
     async def run(
         self,

@@ -1,4 +1,4 @@
-"""What an organization keeps besides executions: workflows, schedules, connectors."""
+"""Organizations, and what they keep besides executions: workflows and schedules."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,6 +6,16 @@ from uuid import UUID
 
 from domain.ids import OrgId, ScheduleId, WorkflowId
 from domain.json_data import JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """A tenant."""
+
+    id: OrgId
+    name: str
+    slug: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

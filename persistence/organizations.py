@@ -5,6 +5,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from domain.catalog import Organization
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import OrgId, UserId
 from persistence.sessions import PlatformSession
@@ -46,6 +47,15 @@ def ensure_member(
         .values(org_id=org_id, user_id=user_id, role=role)
         .on_conflict_do_nothing()
     )
+
+
+def list_organizations(session: PlatformSession) -> list[Organization]:
+    """List all organizations by id."""
+    rows = session.scalars(select(OrganizationRow).order_by(OrganizationRow.id))
+    return [
+        Organization(id=OrgId(row.id), name=row.name, slug=row.slug, created_at=row.created_at)
+        for row in rows
+    ]
 
 
 def get_org_slug(session: PlatformSession, org_id: OrgId) -> str:

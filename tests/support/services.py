@@ -59,6 +59,10 @@ class Services:
         """Start a steward."""
         return self._start("deployments.steward")
 
+    def prefect(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of Prefect's own."""
+        return self._start("prefect", *arguments)
+
     def log(self) -> str:
         """Read what all processes have logged."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
@@ -140,7 +144,9 @@ def wait_until_final(
         return executions if all(e.status in FINAL for e in executions) else None
 
     try:
-        return wait_for(f"{len(ids)} executions at their end", look, timeout_s=timeout_s, every_s=0.2)
+        return wait_for(
+            f"{len(ids)} executions at their end", look, timeout_s=timeout_s, every_s=0.2
+        )
     except AssertionError as error:
         with database.org(org_id) as session:
             states = [(id, get_execution(session, id).status.value) for id in ids]
