@@ -1,0 +1,1 @@
+"""How Tenantry is put into service: command line, embedded stack, worker and steward."""

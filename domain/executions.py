@@ -33,9 +33,7 @@ class Trigger(StrEnum):
     REPLAY = "replay"
 
 
-FINAL = frozenset(
-    {ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED}
-)
+FINAL = frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED})
 
 # PENDING may end without running: cancelled in the queue, refused input, a run that crashed at
 # its start, or a history of which only the end is left. RUNNING never goes back to PENDING: an

@@ -87,23 +87,7 @@ def add_execution(
     )
     if added is None:
         return _same_or_refuse(session, str(idempotency_key), workflow_id, input_data)
-    details: JsonObject = {
-        "workflow_id": workflow_id,
-        "version": version,
-        "trigger": trigger.value,
-    }
-    if schedule_id is not None:
-        details["schedule_id"] = schedule_id
-    entry = AuditEntry(
-        action="execution.created",
-        resource_type="execution",
-        resource_id=added.id,
-        success=True,
-        timestamp=added.created_at,
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])
+    add_audit(session, [_created(added, schedule_id)])
     return to_execution(added)
 
 
@@ -142,6 +126,25 @@ def list_carried(session: OrgSession, run_id: RunId) -> list[Execution]:
     """List the executions that a run carries now, oldest first."""
     query = select(ExecutionRow).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
     return [to_execution(row) for row in session.scalars(query)]
+
+
+def _created(row: ExecutionRow, schedule_id: ScheduleId | None) -> AuditEntry:
+    details: JsonObject = {
+        "workflow_id": row.workflow_id,
+        "version": row.workflow_version,
+        "trigger": row.trigger,
+    }
+    if schedule_id is not None:
+        details["schedule_id"] = schedule_id
+    return AuditEntry(
+        action="execution.created",
+        resource_type="execution",
+        resource_id=row.id,
+        success=True,
+        timestamp=row.created_at,
+        user_id=row.requested_by,
+        details=details,
+    )
 
 
 def _with_run() -> Select[tuple[ExecutionRow, UUID | None]]:

@@ -102,4 +102,5 @@ def _parse(data: Any) -> ServiceRequest:
 
 def _parse_spec(raw: Any) -> ServiceSpec:
     spec = ServiceSpec(**raw)
-    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after), uses=tuple(spec.uses))  # JSON has lists only
+    # JSON has lists only.
+    return replace(spec, argv=tuple(spec.argv), after=tuple(spec.after), uses=tuple(spec.uses))
