@@ -97,7 +97,8 @@ def _summary(
     if not found:
         sentences.append("No record meets all of this; loosen one of the criteria.")
         return " ".join([*sentences, *_remarks(said)])
-    sentences.append(f"{found:,} {'lead' if found == 1 else 'leads'} found, {shown:,} listed.")
+    part = "" if shown == found else f", {shown:,} listed"
+    sentences.append(f"{found:,} {'lead' if found == 1 else 'leads'} found{part}.")
     counts = [
         f"{number} in tier {tier}"
         for tier in _TIERS
@@ -107,7 +108,7 @@ def _summary(
         sentences.append(f"{_listed(counts)}.")
     names = [str(lead["name"]) for lead in leads[:_TOP_NAMES] if lead.get("name")]
     if names:
-        sentences.append(f"At the top: {_listed(names)}.")
+        sentences.append(f"At the top: {_listed(names).rstrip('.')}.")
     span = _head_count_span(leads)
     if span is not None:
         low, high = span

@@ -118,7 +118,7 @@ def _print_search(console: Console, result: DemoResult) -> None:
     console.print(f"[bold]Request:[/]  {escape(result.request)}")
     reading = _find_reading(result.execution)
     if reading:
-        console.print(f"[bold]Read as:[/]  {escape(reading)}")
+        console.print(f"[bold]Read as:[/]  {escape(reading.removeprefix('Read as: '))}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Lead", overflow="fold")
     table.add_column("Place", overflow="fold")
@@ -128,7 +128,7 @@ def _print_search(console: Console, result: DemoResult) -> None:
     table.add_column("Why", overflow="fold")
     for lead in result.leads:
         reasons = lead.get("reasons")
-        why = escape("; ".join(str(r) for r in reasons)) if isinstance(reasons, list) else ""
+        why = escape(" ".join(str(r) for r in reasons)) if isinstance(reasons, list) else ""
         table.add_row(
             _cell(lead.get("name")),
             _cell(lead.get("place")),

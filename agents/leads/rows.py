@@ -8,7 +8,7 @@ from agents.lead_criteria import LeadCriteria, LeadSort
 from agents.leads.filtering import Filtered
 from agents.leads.scoring import LeadScore, ScoringWeights, score_lead
 from agents.leads.table import LeadTable, Numbers
-from domain.json_data import JsonObject
+from domain.json_data import JsonObject, JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def lead_row(table: LeadTable, row: int, scored: LeadScore) -> JsonObject:
         "name": clean_text(table.names[row]),
         "tier": scored.tier,
         "score": scored.score,
-        "place": to_json(table.value(row, "place")),
+        "place": _tidy(to_json(table.value(row, "place"))),
         "country": to_json(table.value(row, "country")),
         "industries": [clean_text(label) for label in table.labels_of(row)],
         "head_count": _whole(table.head_counts, row),
@@ -50,6 +50,13 @@ def lead_row(table: LeadTable, row: int, scored: LeadScore) -> JsonObject:
         "website": to_json(table.value(row, "website")),
         "reasons": list(scored.reasons),
     }
+
+
+def _tidy(place: JsonValue) -> JsonValue:
+    # Scraped addresses have a space before each comma.
+    if not isinstance(place, str):
+        return place
+    return ", ".join(part.strip() for part in " ".join(place.split()).split(","))
 
 
 def _sort_key(
