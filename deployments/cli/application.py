@@ -22,7 +22,7 @@ from deployments.cli.invocation import (
     make_invocation,
 )
 from deployments.cli.screen import remarks, show_json
-from deployments.settings import Settings, load_settings
+from deployments.settings import load_settings
 from domain.errors import ErrorCode, TenantryError
 
 _JSON_FLAG = "--json"
@@ -67,9 +67,8 @@ def main() -> None:
 def run_command(tokens: Sequence[str]) -> int:
     """Run one command and return its exit code; no exception leaves."""
     as_json = _JSON_FLAG in tokens
-    home: list[Path] = []  # once the settings are read
     try:
-        return _dispatch(tokens, home)
+        return _dispatch(tokens)
     except CycloptsError as refused:
         # Cyclopts has told people already.
         if as_json:
@@ -86,18 +85,18 @@ def run_command(tokens: Sequence[str]) -> int:
         _forget_standard_output()
         return 0
     except Exception as error:
-        show_unexpected(error, home=home[0] if home else None, as_json=as_json)
+        show_unexpected(error, home=_find_home(), as_json=as_json)
         return UNEXPECTED
 
 
-def _dispatch(tokens: Sequence[str], home: list[Path]) -> int:
+def _dispatch(tokens: Sequence[str]) -> int:
     for token in tokens:
         if any("\ud800" <= character <= "\udfff" for character in token):
             raise CommandInvalid(
                 "An argument is not encoded as UTF-8.",
                 hint="Type it again; names of files on old disks may need to be renamed first.",
             )
-    app = _make_app(home)
+    app = _make_app()
     code: object = app.meta(
         tokens,
         result_action="return_value",
@@ -106,7 +105,7 @@ def _dispatch(tokens: Sequence[str], home: list[Path]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _make_app(home: list[Path]) -> App:
+def _make_app() -> App:
     app = App(
         name="tenantry",
         help="Run the agent workflows of many organizations on one self-hosted Prefect.",
@@ -136,11 +135,10 @@ def _make_app(home: list[Path]) -> App:
             user: User to act as, and to name in the audit trail; else TENANTRY_USER.
             as_json: Answer with one JSON document, for programs.
         """
+        settings = load_settings(os.environ)
         command, bound, wants = app.parse_args(tokens, exit_on_error=False)
         invocations: dict[str, Invocation] = {}
         if wants:
-            settings = _load_settings()
-            home.append(settings.home)
             invocation = make_invocation(settings, org=org, user=user, as_json=as_json)
             invocations = dict.fromkeys(wants, invocation)
         code: object = command(*bound.args, **bound.kwargs, **invocations)
@@ -149,8 +147,11 @@ def _make_app(home: list[Path]) -> App:
     return app
 
 
-def _load_settings() -> Settings:
-    return load_settings(os.environ)
+def _find_home() -> Path | None:
+    try:
+        return load_settings(os.environ).home
+    except TenantryError:
+        return None
 
 
 def _show_usage_error(refused: CycloptsError) -> None:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.text import Text
-from sqlalchemy import select
 
 from deployments.cli.invocation import DONE, CommandInvalid, Invoked
 from deployments.cli.opening import open_quietly
@@ -16,9 +15,9 @@ from persistence.organizations import (
     ensure_member,
     ensure_organization,
     get_org_slug,
+    list_organizations,
 )
 from persistence.sessions import PlatformSession
-from persistence.tables import OrganizationRow
 
 _NAME_CHARS = 120
 
@@ -69,8 +68,7 @@ def create(org_id: Annotated[str, Parameter(name="ID")], /, *, name: str, call: 
 def list_(*, call: Invoked) -> int:
     """List all organizations."""
     with open_quietly(call) as installation, installation.database.for_platform() as session:
-        query = select(OrganizationRow).order_by(OrganizationRow.id)
-        rows = [(row.id, row.name, row.slug) for row in session.scalars(query)]
+        rows = [(org.id, org.name, org.slug) for org in list_organizations(session)]
     if call.as_json:
         show_json({"organizations": [{"id": i, "name": n, "slug": s} for i, n, s in rows]})
         return DONE

@@ -1,21 +1,25 @@
 """The executable `tenantry` and an installation that is up."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deployments.cli.application import run_command
 from tests.support.homes import temporary_home
 
 EXECUTABLE = Path(sysconfig.get_path("scripts")) / "tenantry"
 PATIENCE_S = 100
+OURS = ("TENANTRY_", "PREFECT_")
 
 SEARCH = """\
 name: Lead search
@@ -66,11 +70,7 @@ class Tenantry:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command."""
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TENANTRY_", "PREFECT_"))
-        }
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         return subprocess.Popen(
             [EXECUTABLE, *arguments],
             env={**clean, "TENANTRY_HOME": str(self.home), **self.environ},
@@ -86,11 +86,23 @@ class Tenantry:
             out, err = process.communicate(given, timeout=PATIENCE_S)
             return Answer(process.returncode, out, err)
 
-    def ask(self, *arguments: str, given: str | None = None) -> Any:
-        """Run a command that must work, and read its document."""
-        answer = self(*arguments, "--json", given=given)
-        assert answer.code == 0, answer.err
-        return answer.document
+    def ask(self, *arguments: str, given: str = "") -> Any:
+        """Run a command that must work, and read its document.
+
+        In this process: loading Python's libraries is most of what a command costs.
+        """
+        out, err = io.StringIO(), io.StringIO()
+        standard_input = io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch, standard_input:
+            for name in [name for name in os.environ if name.startswith(OURS)]:
+                patch.delenv(name)
+            patch.setenv("TENANTRY_HOME", str(self.home))
+            patch.chdir(self.home.parent)
+            patch.setattr("sys.stdin", standard_input)
+            with redirect_stdout(out), redirect_stderr(err):
+                code = run_command([*arguments, "--json"])
+        assert code == 0, err.getvalue()
+        return json.loads(out.getvalue())
 
     def write(self, name: str, content: str | bytes) -> str:
         """Write a file into the folder in which commands run."""

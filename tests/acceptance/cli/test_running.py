@@ -17,12 +17,13 @@ def test_up_says_where_everything_is(up: Up):
 
 
 def test_a_run_waits_for_the_leads(tenantry: Tenantry, search: str):
-    execution = tenantry.ask(
-        "run", search, "--input", "Find enterprise software in San Francisco with 100+ employees"
-    )
+    text = "Find enterprise software in San Francisco with 100+ employees"
+    answer = tenantry("run", search, "--input", text, "--json")
+    assert answer.code == 0
+    execution = answer.document
     assert execution["status"] == "COMPLETED"
     assert [lead["name"] for lead in execution["output"]["records"]] == ["Acme"]
-    assert list(execution["agent_results"]) != []
+    assert execution["agent_results"].keys() == {"Analyst", "Qualifier", "Report"}
     assert execution["prefect_flow_run_id"] in execution["prefect_url"]
 
 
