@@ -104,11 +104,11 @@ def print_report(console: Console, result: DemoResult) -> None:
         )
     if result.prefect_url:
         console.print(f"[bold]This run in Prefect:[/] {result.prefect_url}", soft_wrap=True)
+    console.print(f"\nEverything has been stopped again and is kept in {result.home}.")
+    console.print("Next: [bold]tenantry up[/] keeps it running; this asks another question:")
     console.print(
-        "\nEverything has been stopped again and is kept in "
-        f"{result.home}.\nNext: [bold]tenantry up[/] keeps it running, and "
-        '[bold]tenantry run "Enterprise lead search" --input "…"[/] asks another question.',
-        soft_wrap=True,
+        '  [bold]tenantry run "Enterprise lead search" --input "fintechs in New York"[/]',
+        highlight=False,
     )
 
 
