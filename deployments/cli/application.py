@@ -108,8 +108,8 @@ def _dispatch(tokens: Sequence[str]) -> int:
 def _make_app() -> App:
     app = App(
         name="tenantry",
-        help="Run the agent workflows of many organizations on one self-hosted Prefect.",
-        help_epilogue="Start with `tenantry demo`, or with `tenantry workflows create -f FILE`.",
+        help="Run the agent workflows of many organizations on one self-hosted Prefect.\n\n"
+        "Start with `tenantry demo`, or with `tenantry workflows create -f FILE`.",
         help_format="plaintext",
         version=lambda: version("tenantry"),
         suppress_keyboard_interrupt=False,
@@ -117,7 +117,13 @@ def _make_app() -> App:
     app["--help"].group = app["--version"].group = Group("Global options", sort_key=9)
     app.meta.group_parameters = Group("Global options", sort_key=9)
     for name, place, text, group in _COMMANDS:
-        app.command(f"deployments.cli.{place}", name=name, help=text, group=group)
+        path = f"deployments.cli.{place}"
+        if path.endswith(":app"):
+            app.command(path, name=name, help=text, group=group)
+        else:
+            # A function would inherit the group of the global options; an app has its own.
+            own = Group("Parameters", sort_key=0)
+            app.command(path, name=name, help=text, group=group, group_parameters=own)
 
     @app.meta.default
     def launch(  # pyright: ignore[reportUnusedFunction] - cyclopts calls it

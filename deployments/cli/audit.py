@@ -23,7 +23,10 @@ from deployments.cli.screen import (
 from deployments.documents import audit_document
 from domain.audit import Verification
 from domain.errors import ErrorCode
+from domain.json_data import JsonObject
 from persistence.audit import list_audit, verify_audit
+
+_WIDE = 130
 
 app = App(name="audit", help="Read the audit trail, and check it.")
 
@@ -49,7 +52,10 @@ def list_(
     if not rows:
         answers().print("No entries.")
         return DONE
-    table = make_table("seq#", "time (UTC)", "user", "action", "resource", "ok", "details")
+    columns = ["seq#", "time (UTC)", "user", "action", "resource", "ok", "details"]
+    console = answers()
+    has_room = console.width >= _WIDE
+    table = make_table(*(columns if has_room else columns[:-1]))
     for row in rows:
         entry = row.entry
         table.add_row(
@@ -59,9 +65,9 @@ def list_(
             entry.action,
             clean(entry.resource_id or ""),
             Text("yes", style="green") if entry.success else Text("no", style="red"),
-            clean(", ".join(f"{key}={_plain(value)}" for key, value in entry.details.items())),
+            *([clean(_details(entry.details))] if has_room else []),
         )
-    answers().print(table)
+    console.print(table)
     return DONE
 
 
@@ -126,5 +132,8 @@ def _head(result: Verification) -> Padding:
     return Padding.indent(facts, 2)
 
 
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _details(details: JsonObject) -> str:
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in details.items()
+    )

@@ -8,7 +8,6 @@ from typing import cast
 from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from deployments.cli.screen import (
@@ -27,9 +26,8 @@ from domain.json_data import JsonObject, JsonValue
 
 _MARKS = {"COMPLETED": "✓", "FAILED": "✗", "CANCELLED": "✗"}
 _SHOWN_RECORDS = 20
-_SHOWN_COLUMNS = 8
 _LONG_CHARS = 24
-_GAP = 3
+_GAP = 2
 _TEXT_CHARS = 4_000
 
 
@@ -183,37 +181,45 @@ def _output_parts(output: JsonObject | None) -> Iterator[RenderableType]:
         yield _block(summary)
     if records:
         yield Text()
-        width = answers().width - 2
-        yield Padding.indent(_records_table(records, output.get("columns"), width=width), 2)
-        if len(records) > _SHOWN_RECORDS:
-            yield _block(f"… and {len(records) - _SHOWN_RECORDS:,} more; `--json` has all.")
+        yield from _records_parts(records, output.get("columns"), width=answers().width - 2)
     elif rest or not isinstance(summary, str):
         yield _block(_pretty(rest))
 
 
-def _records_table(records: Sequence[JsonObject], columns: JsonValue, *, width: int) -> Table:
-    """Lay out the first records, one line each; columns that are empty are left out."""
+def _records_parts(
+    records: Sequence[JsonObject], columns: JsonValue, *, width: int
+) -> Iterator[RenderableType]:
+    """Lay out the first records, one line each, in the columns that are filled and that fit."""
     named = [str(column) for column in columns] if isinstance(columns, list) else None
     found = named or list(dict.fromkeys(key for record in records[:50] for key in record))
     shown = records[:_SHOWN_RECORDS]
     cells = {name: [_cell(record.get(name)) for record in shown] for name in found}
-    kept = [name for name in found if any(cells[name])][:_SHOWN_COLUMNS]
-    widths = {name: max(map(cell_len, [name, *cells[name]])) + _GAP for name in kept}
-    # Long texts share what the short ones leave over; the whole of them is in the JSON.
+    filled = [name for name in found if any(cells[name])]
+    widths = {name: max(map(cell_len, [name, *cells[name]])) + _GAP for name in filled}
+    kept = filled[:]
+    while len(kept) > 1 and sum(min(widths[name], _LONG_CHARS) for name in kept) > width:
+        kept.pop()
+    # Long texts share what the short ones leave over.
     long = [name for name in kept if widths[name] > _LONG_CHARS]
     left = width - sum(widths[name] for name in kept if name not in long)
-    share = max(_LONG_CHARS, left // len(long)) - _GAP if long else 0
+    share = left // len(long) - _GAP if long else 0
     table = make_table(*(clean(name) for name in kept))
     for row in range(len(shown)):
+        texts = {name: cells[name][row] for name in kept}
         table.add_row(
-            *(
-                set_cell_size(cells[name][row], share - 1).rstrip() + "…"
-                if name in long and cell_len(cells[name][row]) > share
-                else cells[name][row]
-                for name in kept
-            )
+            *(_cut(text, share) if name in long else text for name, text in texts.items())
         )
-    return table
+    yield Padding.indent(table, 2)
+    if len(kept) < len(filled):
+        yield _block(f"Not shown: {', '.join(filled[len(kept) :])}; `--json` has all.")
+    if len(records) > _SHOWN_RECORDS:
+        yield _block(f"… and {len(records) - _SHOWN_RECORDS:,} more; `--json` has all.")
+
+
+def _cut(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(width - 1, 1)).rstrip() + "…"
 
 
 def _cell(value: JsonValue) -> str:

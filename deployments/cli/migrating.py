@@ -5,20 +5,17 @@ from sqlalchemy.exc import DBAPIError
 
 from deployments.cli.invocation import DONE, CommandInvalid, Invocation, Invoked
 from deployments.cli.opening import open_quietly
+from deployments.cli.own_database import (
+    DatabaseUrlInvalid,
+    check_database_urls,
+    problem_with,
+)
 from deployments.cli.screen import Progress, answers, show_json
 from deployments.wiring import owner_url, role_urls
-from domain.errors import ErrorCode, InvalidInput, Problem
 from persistence.migrate import head_revision, migrate
 
 # SQLSTATE: insufficient_privilege.
 _NOT_ALLOWED = "42501"
-
-
-class OwnerUrlInvalid(InvalidInput):
-    """The URL of the tables' owner does not serve to migrate."""
-
-    code = ErrorCode.SETTINGS_INVALID
-    subject = "environment"
 
 
 def migrate_tables(*, call: Invoked) -> int:
@@ -42,12 +39,8 @@ def migrate_tables(*, call: Invoked) -> int:
 
 
 def _migrate_own(call: Invocation) -> str:
+    check_database_urls(call.settings)
     owner = owner_url(call.settings)
-    if not owner.password and call.settings.database_app_url is None:
-        raise _refused(
-            "TENANTRY_DATABASE_URL has no password, from which those of the other roles are made.",
-            "Add it, or set TENANTRY_DATABASE_APP_URL and TENANTRY_DATABASE_PLATFORM_URL.",
-        )
     app_url, platform_url = role_urls(call.settings)
     try:
         with Progress("Migrating the database"):
@@ -55,19 +48,16 @@ def _migrate_own(call: Invocation) -> str:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
             raise
-        raise _refused(
+        problem = problem_with(
+            "TENANTRY_DATABASE_URL",
             f"The role `{owner.username}` may not change this database.",
             "Give the role that owns the tables, with CREATEROLE or with the roles "
             "`tenantry_app` and `tenantry_platform` made by an administrator.",
-        ) from error
+        )
+        raise DatabaseUrlInvalid([problem]) from error
     except ValueError as error:
         # The texts are our own: a URL for another role, a role that is exempt from policies.
         raise CommandInvalid(
             f"The roles do not fit: {error}.",
             hint="Correct TENANTRY_DATABASE_APP_URL, TENANTRY_DATABASE_PLATFORM_URL or the role.",
         ) from error
-
-
-def _refused(message: str, hint: str) -> OwnerUrlInvalid:
-    problem = Problem(ErrorCode.SETTINGS_INVALID, "/TENANTRY_DATABASE_URL", message, hint)
-    return OwnerUrlInvalid([problem])

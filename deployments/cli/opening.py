@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from deployments.cli.invocation import Invocation
+from deployments.cli.own_database import check_database_urls
 from deployments.cli.screen import Progress
 from deployments.documents import flow_run_url
 from deployments.embedded.layout import Home
@@ -66,7 +67,12 @@ def open_desk(invocation: Invocation, *, services: bool = False) -> Generator[De
 
 @contextmanager
 def open_quietly(invocation: Invocation, *, services: bool = False) -> Generator[Installation]:
-    """Open the installation; say what takes time while it opens and closes, and else nothing."""
+    """Open the installation; say what takes time while it opens and closes, and else nothing.
+
+    Raises:
+        DatabaseUrlInvalid: the database's URLs cannot be used.
+    """
+    check_database_urls(invocation.settings)
     with ExitStack() as stack:
         with Progress() as progress:
             installation = stack.enter_context(

@@ -1,6 +1,7 @@
 """What the services need to be told when nobody starts them for you."""
 
 from deployments.cli.invocation import Invocation
+from deployments.cli.own_database import check_database_urls
 from deployments.settings import PREFECT_API_URL
 from deployments.wiring import SettingMissing, open_database_of
 from domain.errors import ErrorCode, Problem
@@ -11,10 +12,12 @@ def check_can_serve(call: Invocation) -> None:
     """Make sure that a service can work with these settings, before it starts.
 
     Raises:
+        DatabaseUrlInvalid: the database's URLs cannot be used.
         SettingMissing: it is not said which database or which Prefect.
         DatabaseNotMigrated: the tables are older than this version.
         DatabaseUnreachable: the database does not answer.
     """
+    check_database_urls(call.settings)
     database = open_database_of(call.settings)
     try:
         check_migrated(database)

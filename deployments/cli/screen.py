@@ -69,7 +69,7 @@ def make_table(*columns: str, title: str | None = None) -> Table:
         title_style="bold",
         show_edge=False,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, 1, 0, 0),
         header_style="bold",
     )
     for column in columns:

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 
 from deployments.cli.invocation import BAD_RESULT, DONE, CommandInvalid, Invocation, Invoked
 from deployments.cli.opening import ensure_org, find_prefect_ui
+from deployments.cli.own_database import check_database_urls
 from deployments.cli.screen import Progress, answers, clean, make_facts, remarks, show_json
 from deployments.embedded.layout import Home
 from deployments.embedded.state import Failure
@@ -35,6 +36,7 @@ def up(*, call: Invoked) -> int:
             "There is nothing to start here: database and Prefect are your own.",
             hint="Run `tenantry worker` and `tenantry steward`.",
         )
+    check_database_urls(call.settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:

@@ -149,6 +149,25 @@ def test_a_bad_connector_is_refused_before_anything_is_opened(
     assert [problem["pointer"] for problem in answer.error["problems"]] == [pointer]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///name",
+        "postgresql://owner:pass@host:port/name",
+        "postgresql://owner@host/name",
+        "mysql://owner:pass@host/name",
+    ],
+)
+@pytest.mark.parametrize("command", [("migrate",), ("executions", "list"), ("up",)])
+def test_a_bad_address_of_ones_own_database_is_refused_without_repeating_it(
+    refuse: Refuse, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], url: str
+):
+    monkeypatch.setenv("TENANTRY_DATABASE_URL", url)
+    answer = refuse(*command, "--json")
+    assert (answer.code, answer.error["code"]) == (2, "settings.invalid")
+    assert url not in answer.out + answer.err
+
+
 def test_a_schedule_that_cannot_fire_is_refused_before_anything_is_opened(refuse: Refuse):
     answer = refuse(
         "schedules", "add", "any", "--cron", "0 0 30 2 *", "--timezone", "Bärlin", "--json"
