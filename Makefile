@@ -2,6 +2,9 @@
 # 3.13 are enough. ARGS are passed on: make test ARGS="-k audit".
 
 ARGS ?=
+# Test processes at a time. Each has a PostgreSQL and a Prefect server of its own; most of their
+# time is waiting.
+JOBS ?= 2
 READY := .venv/.ready
 BIN := .venv/bin
 
@@ -24,7 +27,7 @@ demo: $(READY) ## Start the whole stack with a sample organization and run a wor
 
 .PHONY: test
 test: $(READY) ## Run the tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # All of them, even if the first fails: one run tells everything.
 CHECKS := check-format check-style check-imports check-types check-house

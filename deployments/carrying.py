@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
+import httpx
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -21,13 +22,15 @@ from domain.runs import ClaimedRun, Run
 from flows.adopt import Refusal, adopt_flow_run
 from flows.launch import launch
 from flows.loading import load_workflow
-from flows.mirror import apply, give_up, to_run_state
+from flows.mirror import apply, to_run_state
 from flows.naming import run_name
 from flows.platform import PLATFORM_FLOWS
+from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 
 _LOG = logging.getLogger("tenantry.worker")
+_PREFECT_PAUSE_S = 0.5
 
 
 @dataclass(slots=True)
@@ -90,21 +93,34 @@ class Carrier:
     async def start(self, claimed: ClaimedRun) -> None:
         """Create a claimed run's flow run in Prefect and carry it out.
 
-        What stops it from starting (Prefect away, a worker that dies here) leaves the run to its
-        lease: when that ends, the steward gives the executions back to the queue.
+        A worker that dies here leaves the run to its lease: when that ends, the steward gives
+        the executions back to the queue.
         """
         self._add(claimed.run)
         try:
-            flow_run = await launch(self.client, self.runtime.database, claimed)
-            await self.carry(claimed, flow_run)
+            await self.carry(claimed, await self._launch(claimed))
         except LeaseLost:
             _LOG.warning("run %s was taken by another worker", claimed.run.id)
         except Exception:
-            _LOG.exception("run %s could not be started", claimed.run.id)
-            if self.live[claimed.run.id].flow_run_id is None:
-                await self._give_back(claimed.run)
+            _LOG.exception("run %s broke off", claimed.run.id)
         finally:
             self._remove(claimed.run)
+
+    async def _launch(self, claimed: ClaimedRun) -> FlowRun:
+        """Start a run in Prefect; wait for a Prefect that is away, with the lease kept.
+
+        Asked again, Prefect gives the flow run that it made at the first call, if it made one.
+        """
+        while True:
+            try:
+                return await launch(self.client, self.runtime.database, claimed)
+            except httpx.HTTPError as error:
+                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+                    raise
+                kind = type(error).__name__
+                _LOG.warning("Prefect did not start run %s: %s", claimed.run.id, kind)
+            await asyncio.sleep(_PREFECT_PAUSE_S)
+            await wait_for_prefect()
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
@@ -147,7 +163,8 @@ class Carrier:
         while self.live:
             self.changed.clear()
             try:
-                await asyncio.wait_for(self.changed.wait(), timeout=10)
+                async with asyncio.timeout(10):
+                    await self.changed.wait()
             except TimeoutError:
                 _LOG.warning("stopping with %d runs left to their leases", len(self.live))
                 return
@@ -177,11 +194,6 @@ class Carrier:
         states = [to_run_state(state) for state in history]
         await asyncio.to_thread(
             apply, self.runtime.database, run, states, max_attempts=self.runtime.max_attempts
-        )
-
-    async def _give_back(self, run: Run) -> None:
-        await asyncio.to_thread(
-            give_up, self.runtime.database, run, max_attempts=self.runtime.max_attempts
         )
 
     def _add(self, run: Run) -> LiveRun:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from contextlib import suppress
 
 from deployments.carrying import Carrier
 from domain.errors import TenantryError
@@ -13,9 +14,9 @@ _LOG = logging.getLogger("tenantry.worker")
 
 
 async def take_work(carrier: Carrier, *, poll_s: float) -> None:
-    """Claim waiting executions while there are free slots; runs until it is cancelled."""
+    """Claim executions while there are free slots, until the worker drains or this is cancelled."""
     starting: set[asyncio.Task[None]] = set()
-    while True:
+    while not carrier.draining:
         claimed = await _claim(carrier) if carrier.free_slots else None
         if claimed is None:
             await _wait(carrier, poll_s)
@@ -42,7 +43,7 @@ async def _claim(carrier: Carrier) -> ClaimedRun | None:
 async def _wait(carrier: Carrier, poll_s: float) -> None:
     # Until a run ends or the time is over; spread, so that idle workers do not ask in step.
     carrier.changed.clear()
-    try:
-        await asyncio.wait_for(carrier.changed.wait(), timeout=poll_s * random.uniform(0.5, 1.0))
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        # Not `wait_for`: in Python 3.11 it swallows a cancellation that meets the event.
+        async with asyncio.timeout(poll_s * random.uniform(0.5, 1.0)):
+            await carrier.changed.wait()

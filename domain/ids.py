@@ -14,6 +14,7 @@ AgentRunId = NewType("AgentRunId", str)
 AuditId = NewType("AuditId", str)
 ScheduleId = NewType("ScheduleId", str)
 ConnectorId = NewType("ConnectorId", str)
+TokenId = NewType("TokenId", str)
 
 _NAMED = re.compile(r"(org|user)_[a-z0-9](?:[a-z0-9_]{0,60}[a-z0-9])?")
 
@@ -61,6 +62,11 @@ def new_schedule_id() -> ScheduleId:
 def new_connector_id() -> ConnectorId:
     """Make a connector's id, `conn_…`."""
     return ConnectorId(_new("conn"))
+
+
+def new_token_id() -> TokenId:
+    """Make an API token's id, `tok_…`; the token itself is another matter."""
+    return TokenId(_new("tok"))
 
 
 def is_named_id(text: str) -> bool:

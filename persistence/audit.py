@@ -1,6 +1,7 @@
 """Write and read the audit trail. Entries are appended in the transaction that they describe."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
 from sqlalchemy import insert, select, update
@@ -34,7 +35,9 @@ def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
     head = _lock_head(session)
     seq, previous = head.seq, head.hash
     rows: list[dict[str, object]] = []
-    for entry in entries:
+    origin = session.origin
+    for given in entries:
+        entry = replace(given, ip_address=origin.ip_address, user_agent=origin.user_agent)
         seq, id = seq + 1, new_audit_id()
         sealed = entry_hash(
             key, id=id, org_id=session.org_id, seq=seq, prev_hash=previous, entry=entry

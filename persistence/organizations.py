@@ -22,7 +22,7 @@ class OrganizationNotFound(TenantryError):
     def __init__(self, org_id: str) -> None:
         super().__init__(
             f"There is no organization `{org_id}` here.",
-            hint="Set `TENANTRY_ORG` or `--org`; `tenantry demo` makes `org_demo`.",
+            hint="Create it with `tenantry orgs create`, or name another with `--org`.",
         )
 
 

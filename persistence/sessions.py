@@ -11,11 +11,20 @@ from domain.ids import OrgId, UserId
 from persistence.driver_errors import translate_driver_errors
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the audit trail."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
 class OrgSession(Session):
     """A transaction as role `tenantry_app` that sees the rows of one organization only."""
 
     org_id: OrgId
     user_id: UserId | None
+    origin: Origin
 
 
 class PlatformSession(Session):
@@ -32,11 +41,17 @@ class Database:
 
     @contextmanager
     def org(
-        self, org_id: OrgId, *, user_id: UserId | None = None, snapshot: bool = False
+        self,
+        org_id: OrgId,
+        *,
+        user_id: UserId | None = None,
+        origin: Origin | None = None,
+        snapshot: bool = False,
     ) -> Generator[OrgSession]:
         """Open one transaction for one organization; commit at the end, roll back on an error.
 
         Args:
+            user_id: who acts, and `origin` from where: for the audit trail.
             snapshot: all statements see the moment of the first one (REPEATABLE READ), for
                 reads of several tables or pages that must fit together.
 
@@ -45,6 +60,7 @@ class Database:
         """
         with translate_driver_errors(), OrgSession(self.app, expire_on_commit=False) as session:
             session.org_id, session.user_id = org_id, user_id
+            session.origin = origin or Origin()
             session.info["audit_key"] = self.audit_key
             with session.begin():
                 if snapshot:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import JSON, BigInteger, DateTime, LargeBinary, Numeric, SmallInteger, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from domain.json_data import JsonObject, JsonValue
@@ -39,6 +39,31 @@ class UserRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    platform_admin: Mapped[bool] = mapped_column(server_default="false")
+
+
+class ApiTokenRow(Table):
+    __tablename__ = "api_tokens"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    org_id: Mapped[str]
+    user_id: Mapped[str]
+    name: Mapped[str]
+    prefix: Mapped[str]
+    hash: Mapped[bytes]
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class AgentTypeRow(Table):
+    __tablename__ = "agent_types"
+    type: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str]
+    config_schema: Mapped[dict[str, Any]]
+    example: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class MembershipRow(Table):
@@ -85,6 +110,7 @@ class WorkflowRow(Table):
     prefect_deployment_id: Mapped[UUID | None]
     # What was last published to Prefect, so that an unchanged workflow costs no call.
     published: Mapped[dict[str, Any] | None]
+    archived_at: Mapped[datetime | None]
 
 
 class WorkflowVersionRow(Table):
@@ -170,6 +196,9 @@ class ExecutionRow(Table):
     replay_of: Mapped[str | None]
     prefect_state_id: Mapped[UUID | None]
     prefect_state_at: Mapped[datetime | None]
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    batch_id: Mapped[str | None]
+    deadline: Mapped[datetime | None]
 
 
 class AgentRunRow(Table):

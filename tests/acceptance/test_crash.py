@@ -134,3 +134,20 @@ def test_a_stopped_worker_hands_back_what_it_cannot_finish(
 
     wait_for("the execution back in the queue", handed_back, timeout_s=15)
     assert added.id
+
+
+@pytest.mark.timeout(240)
+def test_executions_wait_for_a_killed_prefect_and_go_on_by_themselves(
+    services: Services, database: Database, twelve, stack
+):
+    ids, effects = twelve
+    services.steward()
+    services.worker()
+    wait_for("work under way", lambda: some_have_answered(effects, 4))
+    server = read_state(Home(stack.settings.home).state_file).services["prefect"]
+    os.kill(server.pid, signal.SIGKILL)
+    executions = wait_until_final(database, ACME, ids, timeout_s=200)
+    check_all_ended_once(database, executions)
+    check_prefect_is_left_tidy(services)
+    with open(effects) as file:
+        assert Counter(Counter(file.readlines()).values()) == {1: 36}

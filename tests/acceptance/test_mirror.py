@@ -42,7 +42,7 @@ def mixed_workflow(database: Database, effects: str) -> Workflow:
         {
             "type": "probe",
             "config": obeying,
-            "options": {"retries": 1, "retry_delay_s": 0.05, "timeout_s": 1.0},
+            "options": {"retries": 1, "retry_delay_s": 0.05, "timeout_s": 2.5},
         },
         {"type": "probe", "config": {"effects": effects}},
     )

@@ -1,0 +1,61 @@
+"""The REST application."""
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+
+from api.manners import Manners
+from api.problems import ProblemDocument, add_problem_handlers, problem_response
+from api.routes import tokens
+from api.state import ApiState, state_of
+from domain.errors import ErrorCode, TenantryError
+from persistence.migrate import check_migrated
+
+PREFIX = "/api/v1"
+_DESCRIPTION = """
+Run agent workflows for your organization, and read what happened.
+
+Send `Authorization: Bearer tnt_…`. Every error is an RFC 9457 problem document that lists all that
+is wrong at once, each with a code, a JSON pointer, a sentence and a hint.
+"""
+
+
+def create_app(state: ApiState) -> FastAPI:
+    """Make the application. It never calls Prefect: it writes rows, worker and steward act."""
+    app = FastAPI(
+        title="Tenantry",
+        version="1",
+        description=_DESCRIPTION,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        # Both spellings are answered where clients use both; a redirect would lose the body.
+        redirect_slashes=False,
+    )
+    app.state.api = state
+    app.add_middleware(Manners)
+    add_problem_handlers(app)
+    for routes in (tokens,):
+        app.include_router(routes.router, prefix=PREFIX)
+    _add_health(app)
+    return app
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/health", include_in_schema=False)
+    def health() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Say that the process lives."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready", include_in_schema=False)
+    def ready(request: Request) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Say whether requests can be served: the database answers, and has our tables."""
+        try:
+            check_migrated(state_of(request).database)
+        except TenantryError as error:
+            return problem_response(
+                request, ErrorCode(error.code), message=error.message, hint=error.hint
+            )
+        return JSONResponse({"status": "ok"})
+
+    _ = ProblemDocument

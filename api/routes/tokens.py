@@ -1,0 +1,134 @@
+"""API tokens: made once, shown once."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api.access import Access, allow
+from api.answers import PROBLEMS, Text
+from domain.clock import utc_now
+from domain.errors import ErrorCode, InvalidInput
+from domain.ids import TokenId
+from domain.permissions import Permission
+from persistence.tokens import ApiToken, add_token, list_tokens, revoke_token
+
+router = APIRouter(prefix="/tokens", tags=["tokens"], responses=PROBLEMS)
+
+_MAX_LIFE = timedelta(days=366)
+Own = Annotated[Access, Depends(allow(Permission.TOKENS_OWN))]
+
+
+class TokenWish(BaseModel):
+    """A token to make."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"name": "nightly import", "scopes": ["executions.execute"]}]
+        },
+    )
+
+    name: Annotated[Text, Field(min_length=1, max_length=120)]
+    scopes: list[Permission] | None = Field(
+        default=None, max_length=50, description="What it may do; without it, all that you may."
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="At most 366 days from now; without it, in 90 days."
+    )
+
+
+class Token(BaseModel):
+    """What is known of a token."""
+
+    id: str
+    user_id: str
+    name: str
+    prefix: str = Field(description="How the token begins, to tell it from others.")
+    scopes: list[Permission] | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    @classmethod
+    def of(cls, token: ApiToken) -> "Token":
+        """Show a token."""
+        return cls(
+            id=token.id,
+            user_id=token.user_id,
+            name=token.name,
+            prefix=token.prefix,
+            scopes=list(token.scopes) if token.scopes is not None else None,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            revoked_at=token.revoked_at,
+            last_used_at=token.last_used_at,
+        )
+
+
+class NewToken(Token):
+    """A token and, this once, its secret."""
+
+    secret: str = Field(description="Keep it now: it is shown this once, and kept nowhere.")
+
+
+class TokenList(BaseModel):
+    """Tokens, newest first."""
+
+    items: list[Token]
+
+
+class TokenWishInvalid(InvalidInput):
+    """A token that cannot be made as asked for."""
+
+    code = ErrorCode.REQUEST_INVALID
+    subject = "token"
+
+
+@router.post("", status_code=201)
+def create_token(wish: TokenWish, access: Own) -> NewToken:
+    """Make a token for yourself, with your permissions or some of them."""
+    now = utc_now()
+    expires_at = wish.expires_at or now + timedelta(days=90)
+    if not now < expires_at <= now + _MAX_LIFE:
+        raise TokenWishInvalid.one(
+            ErrorCode.FIELD_INVALID,
+            "/expires_at",
+            "The token's end is not between now and 366 days from now.",
+            "Leave it out for 90 days, or choose a nearer time.",
+        )
+    # A narrowed token makes no token that may do more than itself.
+    scopes = wish.scopes if wish.scopes is not None else list(access.principal.permissions)
+    for permission in scopes:
+        access.principal.check_can(permission)
+    with access.open() as session:
+        token, secret = add_token(
+            session,
+            access.principal.user_id,
+            name=wish.name,
+            expires_at=expires_at,
+            scopes=sorted(scopes),
+        )
+    return NewToken(**Token.of(token).model_dump(), secret=secret)
+
+
+@router.get("")
+def list_own_tokens(access: Own) -> TokenList:
+    """List your tokens; an administrator sees everybody's."""
+    sees_all = access.principal.can(Permission.TOKENS_WRITE)
+    with access.open() as session:
+        tokens = list_tokens(session, of=None if sees_all else access.principal.user_id)
+    return TokenList(items=[Token.of(token) for token in tokens])
+
+
+@router.delete("/{token_id}")
+def revoke(token_id: Annotated[Text, Path()], access: Own) -> Token:
+    """Revoke a token of yours, at once and for good; an administrator may revoke anybody's."""
+    sees_all = access.principal.can(Permission.TOKENS_WRITE)
+    with access.open() as session:
+        token = revoke_token(
+            session, TokenId(token_id), of=None if sees_all else access.principal.user_id
+        )
+    return Token.of(token)

@@ -1,0 +1,202 @@
+"""API tokens: opaque, 256 bits, kept as SHA-256 only."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+
+from domain.audit import AuditEntry
+from domain.clock import utc_now
+from domain.errors import ErrorCode, TenantryError
+from domain.ids import OrgId, TokenId, UserId, new_token_id
+from domain.permissions import Permission, Principal, Role, permissions_of
+from persistence.audit import add_audit
+from persistence.sessions import OrgSession, PlatformSession
+from persistence.tables import ApiTokenRow, MembershipRow, UserRow
+
+MARK = "tnt_"
+"""What every token begins with, so that scanners for leaked secrets know one."""
+_SHOWN_CHARS = len(MARK) + 6
+# A token's last use is noted at most this often: not one write for every request.
+_USE_NOTED_EVERY_S = 60
+
+
+class TokenInvalid(TenantryError):
+    """A request has no token, or one that lets nobody in. Which of the two is not said."""
+
+    code = ErrorCode.TOKEN_INVALID
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request has no valid token.",
+            hint="Send `Authorization: Bearer tnt_…` with a token that has not expired and was "
+            "not revoked; `tenantry tokens create` makes one.",
+        )
+
+
+class TokenNotFound(TenantryError):
+    """This organization has no such token."""
+
+    code = ErrorCode.TOKEN_NOT_FOUND
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(
+            f"There is no token `{token_id}` in this organization.",
+            hint="`GET /api/v1/tokens` lists them.",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """What is known of a token; never the token itself. `scopes` is `None` if not narrowed."""
+
+    id: TokenId
+    org_id: OrgId
+    user_id: UserId
+    name: str
+    prefix: str
+    scopes: tuple[Permission, ...] | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+def add_token(
+    session: OrgSession,
+    user_id: UserId,
+    *,
+    name: str,
+    expires_at: datetime,
+    scopes: Sequence[Permission] | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token, with its audit entry; return it and its secret text, which is kept nowhere."""
+    secret = MARK + secrets.token_urlsafe(32)
+    row = ApiTokenRow(
+        id=new_token_id(),
+        org_id=session.org_id,
+        user_id=user_id,
+        name=name,
+        prefix=secret[:_SHOWN_CHARS],
+        hash=_hash(secret),
+        scopes=None if scopes is None else [scope.value for scope in scopes],
+        created_at=utc_now(),
+        expires_at=expires_at,
+    )
+    session.add(row)
+    session.flush()
+    _audit(session, "token.created", row.id)
+    return _to_token(row), secret
+
+
+def revoke_token(session: OrgSession, token_id: TokenId, *, of: UserId | None = None) -> ApiToken:
+    """Take a token's power away, for good; revoking twice is revoking once.
+
+    Args:
+        of: only if it is this user's.
+
+    Raises:
+        TokenNotFound: there is none.
+    """
+    query = select(ApiTokenRow).where(ApiTokenRow.id == token_id).with_for_update()
+    row = session.scalar(query if of is None else query.where(ApiTokenRow.user_id == of))
+    if row is None:
+        raise TokenNotFound(token_id)
+    if row.revoked_at is None:
+        row.revoked_at = utc_now()
+        session.flush()
+        _audit(session, "token.revoked", row.id)
+    return _to_token(row)
+
+
+def list_tokens(session: OrgSession, *, of: UserId | None = None) -> list[ApiToken]:
+    """List the organization's tokens, or one user's, newest first."""
+    query = select(ApiTokenRow).order_by(ApiTokenRow.id.desc())
+    if of is not None:
+        query = query.where(ApiTokenRow.user_id == of)
+    return [_to_token(row) for row in session.scalars(query)]
+
+
+def authenticate(session: PlatformSession, secret: str) -> Principal:
+    """Find out who a token lets in, and what they may do now.
+
+    The same work for every text that is given: a hash, and a look-up by it, which tells nothing
+    about how much of a guess was right.
+
+    Raises:
+        TokenInvalid: it is unknown, expired or revoked.
+    """
+    row = session.execute(
+        select(
+            ApiTokenRow.id,
+            ApiTokenRow.org_id,
+            ApiTokenRow.user_id,
+            ApiTokenRow.scopes,
+            ApiTokenRow.last_used_at,
+            MembershipRow.role,
+            UserRow.platform_admin,
+        )
+        .join(
+            MembershipRow,
+            (MembershipRow.org_id == ApiTokenRow.org_id)
+            & (MembershipRow.user_id == ApiTokenRow.user_id),
+        )
+        .join(UserRow, UserRow.id == ApiTokenRow.user_id)
+        .where(
+            ApiTokenRow.hash == _hash(secret),
+            ApiTokenRow.revoked_at.is_(None),
+            ApiTokenRow.expires_at > func.now(),
+        )
+    ).first()
+    if row is None:
+        raise TokenInvalid
+    now = utc_now()
+    if row.last_used_at is None or (now - row.last_used_at).seconds >= _USE_NOTED_EVERY_S:
+        session.execute(
+            update(ApiTokenRow).where(ApiTokenRow.id == row.id).values(last_used_at=now)
+        )
+    scopes = None if row.scopes is None else [Permission(scope) for scope in row.scopes]
+    return Principal(
+        org_id=OrgId(row.org_id),
+        user_id=UserId(row.user_id),
+        token_id=TokenId(row.id),
+        permissions=permissions_of(
+            Role(row.role), platform_admin=row.platform_admin, scopes=scopes
+        ),
+    )
+
+
+def _hash(secret: str) -> bytes:
+    # 256 random bits need no slow hash: nobody guesses them, and a request waits for this.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _audit(session: OrgSession, action: str, token_id: str) -> None:
+    entry = AuditEntry(
+        action=action,
+        resource_type="token",
+        resource_id=token_id,
+        success=True,
+        timestamp=utc_now(),
+        user_id=session.user_id,
+    )
+    add_audit(session, [entry])
+
+
+def _to_token(row: ApiTokenRow) -> ApiToken:
+    scopes = None if row.scopes is None else tuple(Permission(scope) for scope in row.scopes)
+    return ApiToken(
+        id=TokenId(row.id),
+        org_id=OrgId(row.org_id),
+        user_id=UserId(row.user_id),
+        name=row.name,
+        prefix=row.prefix,
+        scopes=scopes,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )
