@@ -1,6 +1,7 @@
 """Tenants are held apart by the database: raw SQL as our role, with every table filled."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.runs import add_states, claim_run
 from persistence.schedules import add_schedule
 from persistence.sessions import Database
+from persistence.tokens import add_token
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import queue, simple_workflow
 
@@ -70,6 +72,7 @@ def fill_every_table(database: Database, org_id: OrgId) -> None:
     with database.org(org_id, user_id=ADMIN) as session:
         set_connector(session, "crm", {"kind": "dataset"})
         set_dataset(session, "companies", b"parquet", row_count=1)
+        add_token(session, ADMIN, name="t", expires_at=now + timedelta(days=1))
         add_schedule(
             session, workflow.id, cron="0 8 * * *", timezone="UTC", input_data={"text": "x"}
         )
