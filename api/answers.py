@@ -34,7 +34,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     409: _problem("It clashes with what is there."),
     412: _problem("It was changed meanwhile."),
     413: _problem("The body is too large."),
+    415: _problem("The body is of a media type that is not read here."),
     422: _problem("The request is refused; all problems are listed."),
+    428: _problem("The request must say what it changes, in `If-Match`."),
     429: _problem("Too many requests."),
     503: _problem("The database is away; try again."),
 }

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from domain.ids import OrgId, ScheduleId, WorkflowId
+from domain.errors import Problem
+from domain.ids import OrgId, ScheduleId, UserId, WorkflowId
 from domain.json_data import JsonObject
+from domain.permissions import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,27 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Somebody in an organization."""
+
+    user_id: UserId
+    name: str
+    role: Role
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentType:
+    """A kind of agent that workflows may use, as the catalogue describes it."""
+
+    type: str
+    description: str
+    config_schema: JsonObject
+    """JSON Schema (2020-12) of the agent's config."""
+    example: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """A workflow and its statistics. Counts are of finished executions."""
 
@@ -28,6 +52,7 @@ class Workflow:
     slug: str
     description: str
     version: int
+    """The version that runs: the newest without problems, if there is one."""
     execution_count: int
     success_count: int
     failure_count: int
@@ -35,6 +60,51 @@ class Workflow:
     created_at: datetime
     updated_at: datetime
     prefect_deployment_id: UUID | None
+    draft_version: int | None = None
+    """The newest version, where that has problems and so cannot run."""
+    archived_at: datetime | None = None
+
+    @property
+    def newest_version(self) -> int:
+        """Give the number of the last version that was saved, drafts too."""
+        return self.draft_version or self.version
+
+    @property
+    def is_runnable(self) -> bool:
+        """Say whether it can be executed: one of its versions is no draft, and it is in use."""
+        return self.archived_at is None and self.draft_version != self.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSummary:
+    """One version of a workflow, for lists; one with problems is a draft."""
+
+    version: int
+    problem_count: int
+    created_by: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowVersion:
+    """One version of a workflow, whole."""
+
+    version: int
+    definition: JsonObject
+    problems: tuple[Problem, ...]
+    created_by: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentExecutions:
+    """What the newest finished executions of a workflow took. Seconds; cost in USD."""
+
+    count: int
+    duration_p50_s: float | None
+    duration_p95_s: float | None
+    tokens_used: int
+    cost: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,7 @@ class MembershipRow(Table):
     user_id: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    removed_at: Mapped[datetime | None]
 
 
 class ConnectorRow(Table):
@@ -111,6 +112,7 @@ class WorkflowRow(Table):
     # What was last published to Prefect, so that an unchanged workflow costs no call.
     published: Mapped[dict[str, Any] | None]
     archived_at: Mapped[datetime | None]
+    draft_version: Mapped[int | None]
 
 
 class WorkflowVersionRow(Table):
@@ -121,6 +123,7 @@ class WorkflowVersionRow(Table):
     definition: Mapped[dict[str, Any]]
     created_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    problems: Mapped[list[JsonValue] | None]
 
 
 class ScheduleRow(Table):
@@ -247,3 +250,13 @@ class AuditHeadRow(Table):
     org_id: Mapped[str] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[bytes]
+
+
+class EventRow(Table):
+    __tablename__ = "events"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    execution_id: Mapped[str]
+    workflow_id: Mapped[str]
+    status: Mapped[str]
+    at: Mapped[datetime]

@@ -147,6 +147,7 @@ def authenticate(session: PlatformSession, secret: str) -> Principal:
         .join(UserRow, UserRow.id == ApiTokenRow.user_id)
         .where(
             ApiTokenRow.hash == _hash(secret),
+            MembershipRow.removed_at.is_(None),
             ApiTokenRow.revoked_at.is_(None),
             ApiTokenRow.expires_at > func.now(),
         )
