@@ -59,7 +59,7 @@ def list_audit(
     query = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
     if resource_id is not None:
         query = query.where(AuditRow.resource_id == resource_id)
-    return [_to_entry(row) for row in session.scalars(query)]
+    return [to_entry(row) for row in session.scalars(query)]
 
 
 def verify_audit(session: OrgSession) -> Verification:
@@ -83,7 +83,7 @@ def _walk(session: OrgSession) -> Iterator[ChainedEntry]:
             query = query.where(AuditRow.seq > last)
         page = session.scalars(query).all()
         for row in page:
-            yield _to_entry(row)
+            yield to_entry(row)
         if len(page) < _PAGE:
             return
         last = page[-1].seq
@@ -125,7 +125,8 @@ def _to_row(
     }
 
 
-def _to_entry(row: AuditRow) -> ChainedEntry:
+def to_entry(row: AuditRow) -> ChainedEntry:
+    """Turn a row into what the other floors know."""
     return ChainedEntry(
         id=AuditId(row.id),
         org_id=OrgId(row.org_id),
