@@ -11,9 +11,11 @@ import pytest
 import domain
 from domain.errors import ErrorCode, InvalidInput, Problem, TenantryError
 from domain.executions import ExecutionStatus
+from domain.permissions import Permission
 
 # Arguments for the errors that take their own; all others take what their base does.
 ARGUMENTS: dict[str, tuple[tuple[object, ...], dict[str, object]]] = {
+    "PermissionMissing": ((Permission.AUDIT_READ,), {}),
     "TransitionRefused": (
         ("exec_1",),
         {"current": ExecutionStatus.COMPLETED, "wanted": ExecutionStatus.RUNNING},
