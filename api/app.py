@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from api.manners import Manners
 from api.problems import ProblemDocument, add_problem_handlers, problem_response
-from api.routes import tokens
+from api.routes import audit, metrics, tokens
 from api.state import ApiState, state_of
 from domain.errors import ErrorCode, TenantryError
 from persistence.migrate import check_migrated
@@ -35,7 +35,7 @@ def create_app(state: ApiState) -> FastAPI:
     app.state.api = state
     app.add_middleware(Manners)
     add_problem_handlers(app)
-    for routes in (tokens,):
+    for routes in (tokens, audit, metrics):
         app.include_router(routes.router, prefix=PREFIX)
     _add_health(app)
     return app
