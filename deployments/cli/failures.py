@@ -47,11 +47,15 @@ def show_error(error: TenantryError, *, as_json: bool, line_of: LineOf = no_line
     _show_simple(error.message, hint=error.hint, code=error.code)
 
 
+# More than anybody reads at once; the first of a large document usually explain the rest.
+_SHOWN = 20
+
+
 def show_problems(problems: Sequence[Problem], *, heading: str, line_of: LineOf = no_line) -> None:
     """List problems on standard error: where, what, what to do."""
     console = remarks()
     console.print(Text.assemble(("✗ ", "bold red"), (heading, "bold")))
-    for problem in problems:
+    for problem in problems[:_SHOWN]:
         line = line_of(problem.pointer)
         place = Text(clean(problem.pointer) or "as a whole", style="cyan")
         if line is not None and problem.pointer:
@@ -61,6 +65,8 @@ def show_problems(problems: Sequence[Problem], *, heading: str, line_of: LineOf 
         console.print(Padding.indent(place, 2))
         console.print(Padding.indent(Text(clean(problem.message)), 4))
         console.print(Padding.indent(_arrow(problem.hint), 4))
+    if len(problems) > _SHOWN:
+        console.print(f"\n  … and {len(problems) - _SHOWN:,} more: `--json` lists all of them.")
 
 
 def problems_json(problems: Sequence[Problem], *, line_of: LineOf = no_line) -> list[JsonObject]:
