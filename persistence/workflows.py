@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, tuple_, update
+from sqlalchemy import func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.audit import AuditEntry
@@ -198,21 +198,20 @@ def page_workflows(
     session: OrgSession,
     *,
     sort: Literal["name", "id"] = "name",
-    after: WorkflowId | None = None,
+    after: Sequence[str] | None = None,
     archived: bool | None = False,
     limit: int = 100,
 ) -> list[Workflow]:
     """List workflows by name, or in the order in which they were made.
 
     Args:
-        after: the last one of the page before; one that does not exist gives an empty page.
+        after: where the page before ended: name and id, or the id alone.
         archived: only those, or only the others; `None` lists both.
     """
     keys = (WorkflowRow.name, WorkflowRow.id) if sort == "name" else (WorkflowRow.id,)
     query = select(WorkflowRow).order_by(*keys).limit(limit)
     if after is not None:
-        last = select(*keys).where(WorkflowRow.id == after)
-        query = query.where(tuple_(*keys) > last.scalar_subquery())
+        query = query.where(tuple_(*keys) > tuple_(*map(literal, after)))
     if archived is not None:
         is_archived = WorkflowRow.archived_at.is_not(None)
         query = query.where(is_archived if archived else ~is_archived)
