@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     EXECUTION_NOT_FOUND = "execution.not_found"
     EXECUTION_TRANSITION_REFUSED = "execution.transition_refused"
     EXECUTION_INPUT_INVALID = "execution.input_invalid"
+    EXECUTION_OUTPUT_MISSING = "execution.output_missing"
     EXECUTION_INPUT_MISSING = "execution.input_missing"
     EXECUTION_LOST = "execution.lost"
     EXECUTION_CANCELLED = "execution.cancelled"
@@ -70,6 +71,7 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method.not_allowed"
     PRECONDITION_MISSING = "precondition.missing"
     MEDIA_TYPE_UNSUPPORTED = "media_type.unsupported"
+    MEDIA_TYPE_REFUSED = "media_type.refused"
     CURSOR_INVALID = "cursor.invalid"
     LEASE_LOST = "lease.lost"
     # The operator must act.

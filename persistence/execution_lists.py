@@ -1,0 +1,225 @@
+"""Executions as lists: pages by keyset, and totals.
+
+Row-level security shapes these queries. Only operators that Postgres calls leakproof (`=` and `<`
+on text and times) may meet an index before the policy has been checked. `@>` on labels is none of
+them: a label narrows rows that another index has found.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ClauseElement,
+    ColumnElement,
+    Executable,
+    Row,
+    Select,
+    Text,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from domain.errors import ErrorCode
+from domain.execution_queries import ExecutionFilter, ExecutionSummary, Order, Position, Total
+from domain.executions import ExecutionError, ExecutionNotFound, ExecutionStatus, Trigger
+from domain.ids import ExecutionId, UserId, WorkflowId
+from persistence.sessions import OrgSession
+from persistence.tables import ExecutionRow
+
+EXACT_UP_TO = 10_000
+"""Totals above are estimates: counting a million rows for one page helps nobody."""
+
+# No payloads: a page of 200 executions would read megabytes for them.
+_COLUMNS = (
+    ExecutionRow.id,
+    ExecutionRow.workflow_id,
+    ExecutionRow.workflow_version,
+    ExecutionRow.status,
+    ExecutionRow.trigger,
+    ExecutionRow.priority,
+    ExecutionRow.attempt,
+    ExecutionRow.requested_by,
+    ExecutionRow.created_at,
+    ExecutionRow.started_at,
+    ExecutionRow.completed_at,
+    ExecutionRow.duration_seconds,
+    ExecutionRow.deadline,
+    ExecutionRow.cancel_requested_at,
+    ExecutionRow.error,
+    ExecutionRow.error_code,
+    ExecutionRow.error_hint,
+    ExecutionRow.tokens_used,
+    ExecutionRow.cost,
+    ExecutionRow.labels,
+    ExecutionRow.batch_id,
+    ExecutionRow.replay_of,
+)
+
+
+def list_summaries(
+    session: OrgSession,
+    wanted: ExecutionFilter,
+    *,
+    order: Order = Order.NEWEST,
+    after: Position | None = None,
+    limit: int = 50,
+) -> list[ExecutionSummary]:
+    """List a page of executions; `after` is the position of the last one of the page before.
+
+    Stable while rows arrive: no row is on two pages or on none, whatever was added meanwhile.
+    """
+    rows = session.execute(page_query(wanted, order=order, after=after, limit=limit))
+    return [_to_summary(row) for row in rows]
+
+
+def page_query(
+    wanted: ExecutionFilter, *, order: Order, after: Position | None, limit: int
+) -> Select[Any]:
+    """Make the query of a page.
+
+    In order of the id, which rises with the time of creation and ends every filter's index. With
+    a range of time, in order of that time and then the id: its index bounds the range.
+    """
+    timed = wanted.has_times
+    query = select(*_COLUMNS).where(*_conditions(wanted))
+    if after is not None:
+        query = query.where(_behind(after, order, timed=timed))
+    own = (ExecutionRow.created_at, ExecutionRow.id)
+    if not _narrows_by_status(wanted):
+        return _sorted(query, own, order, timed=timed).limit(limit)
+    # One page for each status, each from its own part of the index, and the first of all these.
+    # With `in`, Postgres sorts all rows of these statuses, or walks the rows of all.
+    statuses = func.unnest(sql_cast(_values(wanted), ARRAY(Text)))
+    status = statuses.table_valued("status").render_derived(name="wanted")
+    query = query.where(ExecutionRow.status == status.c.status)
+    part = _sorted(query, own, order, timed=timed).limit(limit).lateral("part")
+    merged = select(*part.c).select_from(status.join(part, true()))
+    return _sorted(merged, (part.c.created_at, part.c.id), order, timed=timed).limit(limit)
+
+
+def count_executions(session: OrgSession, wanted: ExecutionFilter) -> Total:
+    """Count executions: exactly up to 10,000, and above as the planner estimates."""
+    matching = select(ExecutionRow.id).where(*_conditions(wanted))
+    if _narrows_by_status(wanted):
+        matching = matching.where(ExecutionRow.status.in_(_values(wanted)))
+    enough = matching.limit(EXACT_UP_TO + 1).subquery()
+    seen = session.scalars(select(func.count()).select_from(enough)).one()
+    if seen <= EXACT_UP_TO:
+        return Total(seen, is_estimate=False)
+    return Total(max(_estimate(session, matching), EXACT_UP_TO + 1), is_estimate=True)
+
+
+def get_summary(session: OrgSession, execution_id: ExecutionId) -> ExecutionSummary:
+    """Read one execution without its payloads.
+
+    Raises:
+        ExecutionNotFound: this organization has no such execution.
+    """
+    row = session.execute(select(*_COLUMNS).where(ExecutionRow.id == execution_id)).first()
+    if row is None:
+        raise ExecutionNotFound(execution_id)
+    return _to_summary(row)
+
+
+def to_error(code: str | None, message: str | None, hint: str | None) -> ExecutionError | None:
+    """Put together what three columns say of an error."""
+    return None if code is None else ExecutionError(ErrorCode(code), message or "", hint or "")
+
+
+def _narrows_by_status(wanted: ExecutionFilter) -> bool:
+    return 0 < len(wanted.statuses) < len(ExecutionStatus)
+
+
+def _values(wanted: ExecutionFilter) -> list[str]:
+    return sorted(status.value for status in wanted.statuses)
+
+
+def _conditions(wanted: ExecutionFilter) -> list[ColumnElement[bool]]:
+    # All but the status.
+    found: list[ColumnElement[bool]] = [
+        column == value
+        for column, value in (
+            (ExecutionRow.workflow_id, wanted.workflow_id),
+            (ExecutionRow.trigger, wanted.trigger.value if wanted.trigger else None),
+            (ExecutionRow.error_code, wanted.error_code),
+            (ExecutionRow.requested_by, wanted.requested_by),
+            (ExecutionRow.batch_id, wanted.batch_id),
+        )
+        if value is not None
+    ]
+    if wanted.created_after is not None:
+        found.append(ExecutionRow.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        found.append(ExecutionRow.created_at < wanted.created_before)
+    if wanted.labels:
+        found.append(ExecutionRow.labels.op("@>", is_comparison=True)(dict(wanted.labels)))
+    return found
+
+
+def _behind(after: Position, order: Order, *, timed: bool) -> ColumnElement[bool]:
+    if not timed:
+        newer = ExecutionRow.id < after.id
+        return newer if order is Order.NEWEST else ExecutionRow.id > after.id
+    here = tuple_(ExecutionRow.created_at, ExecutionRow.id)
+    there = tuple_(literal(after.created_at), literal(after.id))
+    return here < there if order is Order.NEWEST else here > there
+
+
+def _sorted(
+    query: Select[Any], place: tuple[Any, Any], order: Order, *, timed: bool
+) -> Select[Any]:
+    columns = place if timed else place[1:]
+    newest = order is Order.NEWEST
+    return query.order_by(*(column.desc() if newest else column.asc() for column in columns))
+
+
+class _Explain(Executable, ClauseElement):
+    """`explain` before a query, with the query's parameters."""
+
+    inherit_cache = False
+
+    def __init__(self, query: Select[Any]) -> None:
+        self.query = query
+
+
+@compiles(_Explain)
+def _compile_explain(  # pyright: ignore[reportUnusedFunction]
+    element: _Explain, compiler: SQLCompiler, **kw: Any
+) -> str:
+    return f"explain (format json) {compiler.process(element.query, **kw)}"
+
+
+def _estimate(session: OrgSession, query: Select[Any]) -> int:
+    plan: Any = session.connection().execute(_Explain(query)).scalar()
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def _to_summary(row: Row[Any]) -> ExecutionSummary:
+    return ExecutionSummary(
+        id=ExecutionId(row.id),
+        workflow_id=WorkflowId(row.workflow_id),
+        workflow_version=row.workflow_version,
+        status=ExecutionStatus(row.status),
+        trigger=Trigger(row.trigger),
+        priority=row.priority,
+        attempt=row.attempt,
+        requested_by=UserId(row.requested_by) if row.requested_by else None,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+        duration_seconds=row.duration_seconds,
+        deadline=row.deadline,
+        cancel_requested_at=row.cancel_requested_at,
+        error=to_error(row.error_code, row.error, row.error_hint),
+        tokens_used=row.tokens_used,
+        cost=row.cost,
+        labels=row.labels,
+        batch_id=row.batch_id,
+        replay_of=ExecutionId(row.replay_of) if row.replay_of else None,
+    )
