@@ -1,0 +1,105 @@
+"""Prometheus figures of the whole platform: counted beside requests, read on a port of their own.
+
+Never served on the tenants' port: they tell of all organizations together.
+"""
+
+import asyncio
+import time
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.state import ApiState
+from domain.errors import TenantryError
+from persistence.metrics import measure_queue
+
+# Whoever scrapes more often gets the same figures of the queue, and Postgres one query.
+_QUEUE_KEPT_S = 5.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """ASGI middleware that counts answers and how long they took."""
+
+    def __init__(self, app: ASGIApp, *, state: ApiState) -> None:
+        self._app = app
+        self._counters = state.counters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, is_stream = time.perf_counter(), 500, False
+
+        async def send_and_look(message: Message) -> None:
+            nonlocal status, is_stream
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                is_stream = any(
+                    name == b"content-type" and value.startswith(b"text/event-stream")
+                    for name, value in message["headers"]
+                )
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_look)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            labels = (method, route_of(scope), f"{status // 100}xx")
+            self._counters.requests.labels(*labels).inc()
+            if not is_stream:
+                seconds = time.perf_counter() - started
+                self._counters.request_seconds.labels(*labels).observe(seconds)
+
+
+def route_of(scope: Scope) -> str:
+    """Name the route that answered, as a template: its values are few, as paths are not."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "unmatched"
+
+
+def create_metrics_app(state: ApiState) -> Starlette:
+    """Make the application that serves `/metrics`; give it a port that tenants do not reach."""
+    queue = _QueueGauge(state)
+
+    async def metrics(_: Request) -> Response:
+        await queue.refresh()
+        body = generate_latest(state.counters.registry)
+        return Response(body, media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/metrics", metrics, methods=["GET"])])
+
+
+class _QueueGauge:
+    """Asks the database for the queue's length, not more often than it is worth."""
+
+    def __init__(self, state: ApiState) -> None:
+        self._state = state
+        self._read_at = float("-inf")
+        self._turn = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Bring the gauges up to date; a database that is away is a figure, too."""
+        async with self._turn:
+            if time.monotonic() - self._read_at < _QUEUE_KEPT_S:
+                return
+            counters = self._state.counters
+            try:
+                length = await asyncio.to_thread(self._measure)
+            except TenantryError:
+                counters.queue_readable.set(0)
+            else:
+                counters.queue_readable.set(1)
+                counters.queue_waiting.set(length[0])
+                counters.queue_oldest_age_seconds.set(length[1])
+            self._read_at = time.monotonic()
+
+    def _measure(self) -> tuple[int, float]:
+        with self._state.database.for_platform() as session:
+            found = measure_queue(session)
+        return found.waiting, found.oldest_age_s

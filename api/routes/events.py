@@ -1,0 +1,140 @@
+"""Live events, as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import BaseModel, Field
+from sse_starlette import ServerSentEvent
+
+from api.access import Access, allow
+from api.answers import PROBLEMS
+from api.event_stream import EventHub, EventStream
+from domain.errors import ErrorCode, TenantryError
+from domain.permissions import Permission
+from persistence.notifications import ExecutionEvent, get_last_seq, token_allows
+
+router = APIRouter(prefix="/events", tags=["events"], responses=PROBLEMS)
+
+Listener = Annotated[Access, Depends(allow(Permission.EVENTS_READ))]
+_EXAMPLE = (
+    "event: ready\r\nid: 41\r\ndata: {}\r\n\r\n"
+    "event: execution\r\nid: 42\r\n"
+    'data: {"execution_id":"exec_01jd3m3k7e9c5v2x8w4z6a1b0d",'
+    '"workflow_id":"wf_01jd3m3k7e9c5v2x8w4z6a1b0d","status":"RUNNING",'
+    '"at":"2026-11-23T12:00:00Z"}\r\n\r\n'
+)
+
+
+class EventData(BaseModel):
+    """The `data` of an `execution` event."""
+
+    execution_id: str
+    workflow_id: str
+    status: str = Field(examples=["COMPLETED"])
+    at: str
+
+
+class MissedData(BaseModel):
+    """The `data` of a `missed` event: so many were removed, being old, before they were read."""
+
+    count: int
+
+
+class TooManyListeners(TenantryError):
+    """An organization, or all together, listen more often than a process serves."""
+
+    code = ErrorCode.REQUEST_TOO_MANY
+    retryable = True
+    retry_after_s = 30
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There are too many open event streams.",
+            hint="Close streams that nobody reads; one stream has all the organization's events.",
+        )
+
+
+@router.get(
+    "",
+    response_class=EventStream,
+    responses={
+        200: {
+            "description": "Events in the order of the commits, until you close the stream. "
+            "First `ready`, with the position as its id; then an `execution` event for each new "
+            "execution and each change of status. `missed` says that older events were removed "
+            "before you read them; `closed`, that your token lets you in no longer.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        }
+    },
+)
+def events(
+    request: Request,
+    access: Listener,
+    last_event_id: Annotated[
+        int | None,
+        Header(ge=0, le=2**62, description="Resume behind this event; without it, begin now."),
+    ] = None,
+) -> EventStream:
+    """Hear of your organization's executions as they are added and change their status."""
+    hub = cast(EventHub, request.app.state.events)
+    state = access.state
+    if (
+        hub.clients >= state.max_listeners
+        or hub.clients_of(access.principal.org_id) >= state.max_listeners_per_org
+    ):
+        raise TooManyListeners
+    with access.open() as session:
+        newest = get_last_seq(session)
+    # An id from the future is of another database: there is nothing to resume.
+    position = newest if last_event_id is None else min(last_event_id, newest)
+    return EventStream(
+        _messages(hub, access, position),
+        ping=state.event_ping_s,
+        send_timeout=state.event_send_timeout_s,
+    )
+
+
+async def _messages(hub: EventHub, access: Access, position: int) -> AsyncIterator[bytes]:
+    org_id, tick_s = access.principal.org_id, access.state.event_ping_s
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    yield _message("ready", "{}", position)
+    async with aclosing(hub.follow(org_id, position, tick_s=tick_s)) as batches:
+        async for batch in batches:
+            if loop.time() - checked_at >= tick_s:
+                # A stream outlives the request that opened it, but not its token.
+                checked_at = loop.time()
+                if not await asyncio.to_thread(_may_stay, access):
+                    yield _message("closed", "{}", None)
+                    return
+            if batch:
+                yield _render(batch, position)
+                position = batch[-1].seq
+
+
+def _may_stay(access: Access) -> bool:
+    with access.state.database.for_platform() as session:
+        return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+
+
+def _render(batch: list[ExecutionEvent], position: int) -> bytes:
+    parts: list[bytes] = []
+    missed = batch[0].seq - position - 1
+    if missed:
+        parts.append(_message("missed", MissedData(count=missed).model_dump_json(), None))
+    for event in batch:
+        data = EventData(
+            execution_id=event.execution_id,
+            workflow_id=event.workflow_id,
+            status=event.status.value,
+            at=event.at.isoformat(),
+        )
+        parts.append(_message("execution", data.model_dump_json(), event.seq))
+    return b"".join(parts)
+
+
+def _message(name: str, data: str, id: int | None) -> bytes:
+    return ServerSentEvent(data, event=name, id=None if id is None else str(id)).encode()
