@@ -4,9 +4,23 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
+from api.event_stream import EventHub
+from api.limits import Limits
 from api.manners import Manners
+from api.platform_metrics import Metrics
 from api.problems import ProblemDocument, add_problem_handlers, problem_response
-from api.routes import audit, metrics, tokens
+from api.refusals import Refusals
+from api.routes import (
+    agent_types,
+    audit,
+    events,
+    executions,
+    members,
+    metrics,
+    organizations,
+    tokens,
+    workflows,
+)
 from api.state import ApiState, state_of
 from domain.errors import ErrorCode, TenantryError
 from persistence.migrate import check_migrated
@@ -33,9 +47,24 @@ def create_app(state: ApiState) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = state
+    app.state.events = EventHub(state.database, on_count=state.counters.event_clients.set)
+    # The last one added is the outermost.
+    app.add_middleware(Refusals, state=state)
+    app.add_middleware(Limits, state=state)
+    app.add_middleware(Metrics, state=state)
     app.add_middleware(Manners)
     add_problem_handlers(app)
-    for routes in (tokens, audit, metrics):
+    for routes in (
+        tokens,
+        audit,
+        metrics,
+        events,
+        executions,
+        agent_types,
+        workflows,
+        organizations,
+        members,
+    ):
         app.include_router(routes.router, prefix=PREFIX)
     _add_health(app)
     return app

@@ -8,7 +8,7 @@ slow client costs nothing but its place, and delays nobody.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -78,7 +78,7 @@ class EventHub:
 
     async def follow(
         self, org_id: OrgId, position: int, *, tick_s: float
-    ) -> AsyncIterator[list[ExecutionEvent]]:
+    ) -> AsyncGenerator[list[ExecutionEvent]]:
         """Give the organization's events behind a position, in order, for ever.
 
         Gives an empty list after each `tick_s` without any. A gap in `seq` means that events

@@ -59,8 +59,15 @@ class Metrics:
 
 def route_of(scope: Scope) -> str:
     """Name the route that answered, as a template: its values are few, as paths are not."""
-    path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else "unmatched"
+    template = getattr(scope.get("route"), "path", None)
+    if not isinstance(template, str):
+        return "unmatched"
+    if ":path}" in template:
+        return template
+    # FastAPI gives the route without its routers' prefixes, which are fixed text: they are what
+    # the path has in front of as many segments as the template has.
+    parts, path = template.split("/"), scope["path"].split("/")
+    return "/".join([*path[: len(path) - len(parts) + 1], *parts[1:]])
 
 
 def create_metrics_app(state: ApiState) -> Starlette:

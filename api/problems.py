@@ -60,6 +60,8 @@ def problem_response(
 ) -> JSONResponse:
     """Render an error."""
     status = status or status_of(code)
+    # For the audit of refusals, which sees the answer only.
+    request.state.problem_code = code.value
     body: JsonObject = {
         "type": f"urn:tenantry:problem:{code.value}",
         "title": status.phrase,
@@ -126,6 +128,7 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         HTTPStatus.NOT_FOUND: ErrorCode.ROUTE_NOT_FOUND,
         HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.REQUEST_TOO_LARGE,
+        HTTPStatus.REQUEST_TIMEOUT: ErrorCode.REQUEST_TIMED_OUT,
     }.get(status, ErrorCode.REQUEST_INVALID)
     return problem_response(
         request,
@@ -138,7 +141,8 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
-    _LOG.error("request %s failed", request.url.path, exc_info=error)
+    known = {"request_id": str(getattr(request.state, "request_id", ""))}
+    _LOG.error("request %s failed", request.url.path, exc_info=error, extra=known)
     return problem_response(
         request,
         ErrorCode.INTERNAL,

@@ -67,6 +67,7 @@ class ErrorCode(StrEnum):
     REQUEST_INVALID = "request.invalid"
     REQUEST_TOO_LARGE = "request.too_large"
     REQUEST_TOO_MANY = "request.too_many"
+    REQUEST_TIMED_OUT = "request.timed_out"
     ROUTE_NOT_FOUND = "route.not_found"
     METHOD_NOT_ALLOWED = "method.not_allowed"
     PRECONDITION_MISSING = "precondition.missing"

@@ -1,6 +1,6 @@
 """Events of executions: read by position, heard of by LISTEN, removed when they are old."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -94,7 +94,7 @@ def token_allows(session: PlatformSession, token_id: TokenId, permission: Permis
     return permission in permissions_of(Role(row.role), scopes=scopes)
 
 
-async def listen(engine: Engine, *, quiet_s: float) -> AsyncIterator[frozenset[OrgId] | None]:
+async def listen(engine: Engine, *, quiet_s: float) -> AsyncGenerator[frozenset[OrgId] | None]:
     """Hear which organizations have new events, over one connection of its own.
 
     Yields `None` once the connection listens, and again after each `quiet_s` without news, when

@@ -1,7 +1,7 @@
 """Live events, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, cast
 
@@ -75,7 +75,12 @@ def events(
     access: Listener,
     last_event_id: Annotated[
         int | None,
-        Header(ge=0, le=2**62, description="Resume behind this event; without it, begin now."),
+        Header(
+            alias="Last-Event-ID",
+            ge=0,
+            le=2**62,
+            description="Resume behind this event; without it, begin now.",
+        ),
     ] = None,
 ) -> EventStream:
     """Hear of your organization's executions as they are added and change their status."""
@@ -97,7 +102,7 @@ def events(
     )
 
 
-async def _messages(hub: EventHub, access: Access, position: int) -> AsyncIterator[bytes]:
+async def _messages(hub: EventHub, access: Access, position: int) -> AsyncGenerator[bytes]:
     org_id, tick_s = access.principal.org_id, access.state.event_ping_s
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
