@@ -10,12 +10,15 @@ from pydantic import SecretStr
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
 from deployments.embedded.stack import EmbeddedStack, open_stack
 from deployments.settings import Settings, as_environ
-from deployments.wiring import open_database_of, owner_url, role_urls
+from deployments.wiring import open_database_of, owner_url, role_urls, without_owner
 from persistence.migrate import check_migrated, migrate
 from persistence.sessions import Database
 
 WORKER = "worker"
 STEWARD = "steward"
+API = "api"
+# What `api.service` gives the answers that are under way, and some more.
+_API_STOP_S = 20
 
 Say = Callable[[str], None]
 
@@ -76,6 +79,30 @@ def service_spec(name: str, settings: Settings) -> ServiceSpec:
         # It waits for both by itself: its own start takes as long as theirs.
         uses=(POSTGRES, PREFECT),
         stop_grace_s=settings.drain_grace_s + 15,
+    )
+
+
+def api_argv() -> tuple[str, ...]:
+    """Say how the API is started: that floor is above this one, and not imported here."""
+    return (sys.executable, "-m", "api.service")
+
+
+def api_url(settings: Settings) -> str:
+    """Give the address at which the API is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+
+
+def api_spec(settings: Settings) -> ServiceSpec:
+    """Describe the API to the keeper."""
+    return ServiceSpec(
+        name=API,
+        argv=api_argv(),
+        env=as_environ(without_owner(settings)),
+        after=(POSTGRES,),
+        port=settings.api_port,
+        ready_url=f"{api_url(settings)}/ready",
+        stop_grace_s=_API_STOP_S,
     )
 
 

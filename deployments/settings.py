@@ -153,6 +153,26 @@ class Settings(BaseModel):
     """Folder that file connectors may read; nothing outside of it is readable to a workflow.
     Unset, it is `data` under `TENANTRY_HOME`."""
 
+    api_host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address on which the REST API listens. Change it to serve other machines, and put a proxy
+    that speaks TLS in front: tokens must not travel in plain text."""
+
+    api_port: Annotated[int, Field(ge=1, le=65535)] = 4280
+    """TCP port of the REST API. Where it is taken, `tenantry up` chooses another one and says
+    so."""
+
+    api_proxies: str | None = None
+    """Addresses of your own proxies, separated by commas, whose `X-Forwarded-For` is believed;
+    unset, none is. Set it when the API is behind a proxy: the audit trail keeps the addresses of
+    those who ask."""
+
+    metrics_host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address on which the API process serves figures for Prometheus. Choose one that tenants do
+    not reach: the figures are of all organizations together."""
+
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """TCP port of `/metrics` for Prometheus; unset, it is not served."""
+
     execution_url: HttpUrl | None = None
     """Where people see an execution, with `{id}` in place of its id, for the link from Prefect's
     pages (`https://tenantry.internal/executions/{id}`)."""
@@ -246,6 +266,8 @@ _KINDS = {
     "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
+    "api_port": "TCP port",
+    "metrics_port": "TCP port",
     "max_attempts": "whole number",
     "poll_interval_s": "seconds",
     "lease_s": "seconds",

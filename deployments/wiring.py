@@ -5,6 +5,7 @@ import secrets
 import sys
 import time
 
+from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 
 from deployments.settings import Settings
@@ -43,6 +44,22 @@ def owner_url(settings: Settings) -> URL:
     if settings.database_url is None:
         raise _missing("TENANTRY_DATABASE_URL", "Which database to use is not set.")
     return make_url(settings.database_url.get_secret_value())
+
+
+def without_owner(settings: Settings) -> Settings:
+    """Give settings for a process that only serves tenants: it cannot change tables.
+
+    Raises:
+        SettingMissing: neither the roles' URLs nor the owner's is set.
+    """
+    app, platform = role_urls(settings)
+    return settings.model_copy(
+        update={
+            "database_url": None,
+            "database_app_url": SecretStr(app.render_as_string(hide_password=False)),
+            "database_platform_url": SecretStr(platform.render_as_string(hide_password=False)),
+        }
+    )
 
 
 def open_database_of(settings: Settings, *, pool_size: int = 5) -> Database:

@@ -219,7 +219,8 @@ def _add(
     # only with the membership.
     shown = name or user_id.removeprefix("user_")
     known = insert(UserRow).values(id=user_id, name=shown).on_conflict_do_nothing()
-    if session.connection().execute(known).rowcount == 0 and not elsewhere:
+    counting = known.execution_options(preserve_rowcount=True)
+    if session.connection().execute(counting).rowcount == 0 and not elsewhere:
         raise MemberNotFound(user_id)
     session.execute(
         insert(MembershipRow)

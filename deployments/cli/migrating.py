@@ -3,6 +3,7 @@
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
+from deployments.catalogue import write_catalogue
 from deployments.cli.invocation import DONE, CommandInvalid, Invocation, Invoked
 from deployments.cli.opening import open_quietly
 from deployments.cli.own_database import (
@@ -19,14 +20,15 @@ _NOT_ALLOWED = "42501"
 
 
 def migrate_tables(*, call: Invoked) -> int:
-    """Create the tables that are missing and change those that are old.
+    """Create the tables that are missing, change those that are old, and list the agent types.
 
     Needs TENANTRY_DATABASE_URL as the owner; the embedded database needs nothing. Running it
     again changes nothing.
     """
     if call.is_embedded:
         # Opening it is migrating it.
-        with open_quietly(call):
+        with open_quietly(call) as installation:
+            write_catalogue(installation.settings)
             revision = head_revision()
     else:
         revision = _migrate_own(call)
@@ -44,7 +46,9 @@ def _migrate_own(call: Invocation) -> str:
     app_url, platform_url = role_urls(call.settings)
     try:
         with Progress("Migrating the database"):
-            return migrate(owner, app_url=app_url, platform_url=platform_url)
+            revision = migrate(owner, app_url=app_url, platform_url=platform_url)
+            write_catalogue(call.settings)
+            return revision
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
             raise

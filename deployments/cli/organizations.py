@@ -9,11 +9,11 @@ from deployments.cli.invocation import DONE, CommandInvalid, Invoked
 from deployments.cli.opening import open_quietly
 from deployments.cli.screen import answers, clean, make_table, show_json
 from domain.ids import OrgId, is_named_id
+from domain.permissions import Role
 from domain.text import quote, read_name
+from persistence.members import add_organization, set_member
 from persistence.organizations import (
     OrganizationNotFound,
-    ensure_member,
-    ensure_organization,
     get_org_slug,
     list_organizations,
 )
@@ -45,16 +45,14 @@ def create(org_id: Annotated[str, Parameter(name="ID")], /, *, name: str, call: 
         ) from error
     # One id, one slug: `-` cannot be in an id.
     slug = org_id.removeprefix("org_").replace("_", "-")
-    with open_quietly(call) as installation, installation.database.for_platform() as session:
-        is_new = not _exists(session, OrgId(org_id))
-        ensure_organization(session, OrgId(org_id), name=shown_name, slug=slug)
-        ensure_member(
-            session,
-            OrgId(org_id),
-            call.user_id,
-            name=call.user_id.removeprefix("user_"),
-            role="admin",
-        )
+    with open_quietly(call) as installation:
+        database = installation.database
+        with database.for_platform() as session:
+            is_new = not _exists(session, OrgId(org_id))
+        if is_new:
+            with database.org(OrgId(org_id), user_id=call.user_id) as session:
+                add_organization(session, name=shown_name, slug=slug)
+                set_member(session, call.user_id, role=Role.ADMIN, elsewhere=True)
     if call.as_json:
         show_json({"id": org_id, "created": is_new})
         return DONE

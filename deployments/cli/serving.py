@@ -10,13 +10,22 @@ from pydantic import SecretStr
 from rich.text import Text
 from sqlalchemy import make_url
 
+from deployments.catalogue import write_catalogue
 from deployments.cli.invocation import BAD_RESULT, DONE, CommandInvalid, Invocation, Invoked
 from deployments.cli.opening import ensure_org, find_prefect_ui
 from deployments.cli.own_database import check_database_urls
 from deployments.cli.screen import Progress, answers, clean, make_facts, remarks, show_json
 from deployments.embedded.layout import Home
-from deployments.embedded.state import Failure
-from deployments.installation import Installation, open_installation
+from deployments.embedded.ports import choose_port
+from deployments.embedded.state import Failure, read_state
+from deployments.installation import (
+    API,
+    Installation,
+    api_spec,
+    api_url,
+    open_installation,
+)
+from deployments.settings import Settings
 from persistence.organizations import OrganizationNotFound
 
 _WATCH_S = 1.0
@@ -27,14 +36,14 @@ class _Stopped(BaseException):
 
 
 def up(*, call: Invoked) -> int:
-    """Start the database, Prefect, a worker and the steward, and stay until Ctrl-C.
+    """Start the database, Prefect, a worker, the steward and the API; stay until Ctrl-C.
 
-    With a database of your own (TENANTRY_DATABASE_URL) worker and steward are yours to run.
+    With a database of your own (TENANTRY_DATABASE_URL) worker, steward and API are yours to run.
     """
     if not call.is_embedded and call.settings.prefect_api_url is not None:
         raise CommandInvalid(
             "There is nothing to start here: database and Prefect are your own.",
-            hint="Run `tenantry worker` and `tenantry steward`.",
+            hint="Run `tenantry worker`, `tenantry steward` and `tenantry api`.",
         )
     check_database_urls(call.settings)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,9 +69,10 @@ def _serve(call: Invocation) -> Mapping[str, Failure]:
                 open_installation(call.settings, services=True, say=_say_nothing)
             )
             _ensure_newcomer(call, installation)
+            served = _start_api(installation) if call.is_embedded else None
             progress.say("Starting Prefect and the services, which takes some fifteen seconds")
             installation.stack.wait_ready()
-        _show_addresses(call, installation)
+        _show_addresses(call, installation, api=served)
         failures: Mapping[str, Failure] = {}
         try:
             while not failures:
@@ -88,7 +98,26 @@ def _ensure_newcomer(call: Invocation, installation: Installation) -> None:
         return
 
 
-def _show_addresses(call: Invocation, installation: Installation) -> None:
+def _start_api(installation: Installation) -> str:
+    """Have the API run; return its address."""
+    found = installation.settings
+    write_catalogue(found)
+    settings = found.model_copy(update={"api_port": _choose_api_port(found)})
+    installation.stack.ensure(extra=[api_spec(settings)])
+    return f"{api_url(settings)}/api/v1"
+
+
+def _choose_api_port(settings: Settings) -> int:
+    # Where another `up` is at work its API stays as it is, and serves us too.
+    state = read_state(Home(settings.home).state_file)
+    running = state.services.get(API)
+    if running is not None and running.port is not None:
+        return running.port
+    others = frozenset(port for name, port in state.ports.items() if name != API)
+    return choose_port(preferred=settings.api_port, taken=others)
+
+
+def _show_addresses(call: Invocation, installation: Installation, *, api: str | None) -> None:
     found = installation.settings
     ui = find_prefect_ui(found)
     home = Home(found.home)
@@ -97,6 +126,7 @@ def _show_addresses(call: Invocation, installation: Installation) -> None:
         show_json(
             {
                 "database": database,
+                "api": api,
                 "prefect_ui": ui,
                 "home": str(home.path),
                 "logs": str(home.logs),
@@ -107,6 +137,7 @@ def _show_addresses(call: Invocation, installation: Installation) -> None:
     console.print(Text.assemble(("✓ ", "green"), ("Tenantry is up.", "bold")))
     console.print(
         make_facts(
+            ("  API", api),
             ("  PostgreSQL", database),
             ("  Prefect", ui),
             ("  Home", str(home.path)),
@@ -114,8 +145,13 @@ def _show_addresses(call: Invocation, installation: Installation) -> None:
         )
     )
     if not call.is_embedded:
-        console.print("  Worker and steward are yours: `tenantry worker`, `tenantry steward`.")
+        console.print(
+            "  Worker, steward and API are yours: `tenantry worker`, `tenantry steward`, "
+            "`tenantry api`."
+        )
     console.print("  Ctrl-C stops it. In another terminal: `tenantry workflows list`")
+    if api is not None:
+        console.print("  A token for the API: `tenantry tokens create --name laptop`")
 
 
 def _database_address(url: SecretStr | None) -> str:

@@ -137,7 +137,7 @@ class Keeper:
             self._services[name].retry()
             return
         if spec is not None:
-            self._add(Recipe(spec))
+            self._add(Recipe(spec, port=spec.port))
         elif name == POSTGRES:
             self._add(self._postgres_recipe())
         elif name == PREFECT:

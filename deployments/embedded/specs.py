@@ -37,6 +37,8 @@ class ServiceSpec:
     """Services that must be ready before this one is started the first time."""
     uses: tuple[str, ...] = ()
     """Services that it waits for by itself; they are stopped after it."""
+    port: int | None = None
+    """Where it listens, for the state that others read; it is told so by its own `argv`."""
     ready_url: str | None = None
     """Ready once a GET of this `http://127.0.0.1…` address answers 200."""
     ready_after_s: float = 0.5

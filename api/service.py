@@ -1,0 +1,97 @@
+"""Serve the API: `python -m api.service`, which `tenantry api` and `tenantry up` run."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from api.app import create_app
+from api.json_logs import start_json_logging
+from api.platform_metrics import create_metrics_app
+from api.state import ApiState
+from deployments.settings import Settings, load_settings
+from deployments.wiring import open_database_of
+
+_LOG = logging.getLogger("tenantry.api")
+# Each route waits for one connection of one of the two pools, in one of 40 threads.
+_POOL_SIZE = 10
+_SHUTDOWN_S = 10
+_BACKLOG = 512
+
+
+def main() -> None:
+    """Serve until a signal stops it; answers that are under way are finished first."""
+    settings = load_settings(os.environ)  # noqa: TID251 - handed to the one place that reads it
+    start_json_logging(settings.log_level)
+    database = open_database_of(settings, pool_size=_POOL_SIZE)
+    state = ApiState(database=database, prefect_ui_url=_prefect_ui(settings))
+    # uvicorn hands its signals on when it has ended, and the default would end us with an error.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _note_signal)
+    try:
+        with _serving_metrics(settings, state):
+            _LOG.info("serving on %s:%d", settings.api_host, settings.api_port)
+            proxies = settings.api_proxies
+            server = _make_server(
+                create_app(state), settings.api_host, settings.api_port, proxies=proxies
+            )
+            server.run()
+    finally:
+        database.close()
+    _LOG.info("stopped")
+
+
+@contextmanager
+def _serving_metrics(settings: Settings, state: ApiState) -> Generator[None]:
+    """Serve Prometheus on its own port, in a thread of its own, if there is a port."""
+    if settings.metrics_port is None:
+        yield
+        return
+    app = create_metrics_app(state)
+    server = _make_server(app, settings.metrics_host, settings.metrics_port, proxies=None)
+    thread = threading.Thread(target=server.run, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_SHUTDOWN_S)
+
+
+def _make_server(app: ASGIApp, host: str, port: int, *, proxies: str | None) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        # The line of our own has the request's id and organization.
+        access_log=False,
+        ws="none",
+        server_header=False,
+        backlog=_BACKLOG,
+        # By default whoever asks from this machine may claim to be any other.
+        proxy_headers=proxies is not None,
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    return uvicorn.Server(config)
+
+
+def _prefect_ui(settings: Settings) -> str | None:
+    if settings.prefect_ui_url is not None:
+        return settings.prefect_ui_url
+    api = settings.prefect_api_url
+    return None if api is None else api.removesuffix("/api")
+
+
+def _note_signal(_number: int, _frame: object) -> None:
+    """Do nothing: the server has ended by then."""
+
+
+if __name__ == "__main__":
+    main()
