@@ -31,6 +31,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: _problem("There is no valid token."),
     403: _problem("The token lacks the permission."),
     404: _problem("There is no such thing in this organization."),
+    406: _problem("The answer exists in no media type that the request accepts."),
     409: _problem("It clashes with what is there."),
     412: _problem("It was changed meanwhile."),
     413: _problem("The body is too large."),

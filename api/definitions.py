@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 import yaml
-from fastapi import Depends, HTTPException, Request, Response
+from fastapi import Depends, Request, Response
 
 from api.agent_schemas import agent_check
-from api.state import state_of
+from api.media_types import choose_media_type
 from domain.errors import ErrorCode, Problem, TenantryError
 from domain.json_checks import encoded_size_bytes, find_json_problems
 from domain.json_data import JsonObject
@@ -118,11 +118,10 @@ def check_document(session: OrgSession, document: JsonObject) -> Checked:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read a definition's text, up to the limit on bodies.
+    """Read a definition's text.
 
     Raises:
         MediaTypeUnsupported: it is neither JSON nor YAML.
-        HTTPException: 413.
     """
     kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
     if kind != _JSON and kind not in _YAML_TYPES:
@@ -130,12 +129,7 @@ async def read_body(request: Request) -> bytes:
             "The body is neither JSON nor YAML.",
             hint=f"Send a definition as `Content-Type: {_JSON}` or `{YAML}`.",
         )
-    limit = state_of(request).max_body_bytes
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413)
+    body = await request.body()
     # As YAML, text that is no object would mean something else than its sender thinks.
     if kind == _JSON and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise WorkflowInvalid.one(
@@ -144,7 +138,7 @@ async def read_body(request: Request) -> bytes:
             "A workflow definition must be an object.",
             "Start with the fields `name`, `agents` and `edges`.",
         )
-    return bytes(body)
+    return body
 
 
 Body = Annotated[bytes, Depends(read_body)]
@@ -152,13 +146,12 @@ Body = Annotated[bytes, Depends(read_body)]
 
 
 def wants_yaml(request: Request) -> bool:
-    """Say whether a request asks for YAML rather than JSON."""
-    kinds = [
-        part.partition(";")[0].strip() for part in request.headers.get("accept", "").split(",")
-    ]
-    yamls = [place for place, kind in enumerate(kinds) if kind in _YAML_TYPES]
-    others = [place for place, kind in enumerate(kinds) if kind in (_JSON, "*/*")]
-    return bool(yamls) and (not others or yamls[0] < others[0])
+    """Say whether a request asks for YAML rather than JSON.
+
+    Raises:
+        NotAcceptable: it takes neither.
+    """
+    return choose_media_type(request.headers.get("accept"), (_JSON, YAML)) == YAML
 
 
 def yaml_response(document: JsonObject, headers: dict[str, str]) -> Response:
