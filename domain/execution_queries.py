@@ -37,9 +37,23 @@ class ExecutionFilter:
     labels: tuple[tuple[str, str], ...] = ()
 
     @property
-    def has_times(self) -> bool:
-        """Say whether a range of time is asked for."""
-        return self.created_after is not None or self.created_before is not None
+    def narrows_by_status(self) -> bool:
+        """Say whether executions of some statuses are left out."""
+        return 0 < len(self.statuses) < len(ExecutionStatus)
+
+    @property
+    def is_by_time(self) -> bool:
+        """Say whether the list is in order of time and then id, and not of the id alone.
+
+        Both are the same order but for clocks that were set back. A range of time has its own
+        index; and a list of everything would be read by the index of all ids, past all rows of
+        other organizations.
+        """
+        return (
+            self.created_after is not None
+            or self.created_before is not None
+            or (self == ExecutionFilter(statuses=self.statuses) and not self.narrows_by_status)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Executions come in, one at a time or ten thousand at once.
 
-Adding one is the hottest path there is: one statement finds the workflow, checks it and writes
-the row.
+Adding single ones is the hottest path there is: one statement finds the workflow, checks it and
+writes the rows of all who ask for it at that moment.
 """
 
 import json
@@ -15,12 +15,13 @@ from sqlalchemy import TextClause, select, text
 
 from domain.audit import AuditEntry
 from domain.clock import utc_now
-from domain.errors import ErrorCode, InvalidInput
+from domain.errors import ErrorCode, InvalidInput, TenantryError
 from domain.execution_queries import ExecutionRecord
 from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.ids import ExecutionId, WorkflowId, new_execution_id
 from domain.json_data import JsonObject
 from persistence.audit import add_audit
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.execution_details import get_record
 from persistence.executions import IdempotencyConflict
 from persistence.sessions import OrgSession
@@ -50,66 +51,54 @@ class DeadlineInvalid(InvalidInput):
     subject = "deadline"
 
 
-def add_requested(
-    session: OrgSession,
-    wish: ExecutionWish,
-    input_data: JsonObject,
-    *,
-    idempotency_key: str | None = None,
-) -> ExecutionRecord:
-    """Queue an execution, with its audit entry; with a known key, return the first one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleWish(ExecutionWish):
+    """One execution that is asked for."""
 
-    Raises:
-        WorkflowNotFound: there is no such workflow, or not this version of it.
-        WorkflowNotRunnable: it is archived, or this version is a draft.
-        IdempotencyConflict: the key belongs to another workflow, version or input.
-        DeadlineInvalid: it has passed, or is more than 366 days away.
+    input_data: JsonObject
+    idempotency_key: str | None = None
+
+
+def add_requested(
+    session: OrgSession, wishes: Sequence[SingleWish]
+) -> list[ExecutionRecord | TenantryError]:
+    """Queue executions of one workflow and version, each with its audit entry.
+
+    Each is asked for by itself: what is wrong with one does not touch the others, and stands in
+    its place in the answer. A known key answers the first execution.
+
+    Returns:
+        In the order of the wishes, an execution or one of: `WorkflowNotFound` (or not this
+        version), `WorkflowNotRunnable` (archived, or a draft), `IdempotencyConflict` (the key
+        belongs to another workflow, version or input), `DeadlineInvalid` (passed, or too far).
     """
-    now, id = utc_now(), new_execution_id()
-    found = _run_for(
+    now = utc_now()
+    ids = [new_execution_id() for _ in wishes]
+    first = wishes[0]
+    rows = [_to_row(id, wish, now) for id, wish in zip(ids, wishes, strict=True)]
+    target = _find_target(
         session,
-        wish,
-        _ADD_ONE,
+        first,
+        _ADD,
         {
-            "id": id,
             "org_id": session.org_id,
-            "input": json.dumps(input_data, ensure_ascii=False),
-            "key": idempotency_key,
             "requested_by": session.user_id,
             "now": now,
-            "priority": wish.priority,
-            "labels": json.dumps(wish.labels),
-            "deadline": wish.deadline,
-            "is_in_time": _is_in_time(wish.deadline, now),
+            "rows": json.dumps(rows, ensure_ascii=False),
         },
     )
-    if not found.is_added:
-        first = _find_by_key(session, idempotency_key) if idempotency_key else None
-        if first is not None:
-            return _same_or_refuse(first, str(idempotency_key), wish, found, input_data)
-        _check(wish, found, now)
-        raise IdempotencyConflict(str(idempotency_key))
-    details: JsonObject = {
-        "workflow_id": found.id,
-        "version": found.version,
-        "trigger": Trigger.API.value,
-    }
-    _audit(session, "execution.created", "execution", id, now, details)
-    execution = Execution(
-        id=id,
-        org_id=session.org_id,
-        workflow_id=WorkflowId(found.id),
-        workflow_version=found.version,
-        status=ExecutionStatus.PENDING,
-        trigger=Trigger.API,
-        input_data=input_data,
-        priority=wish.priority,
-        attempt=1,
-        created_at=now,
-        requested_by=session.user_id,
-        idempotency_key=idempotency_key,
-    )
-    return ExecutionRecord(execution=execution, labels=wish.labels, deadline=wish.deadline)
+    if target is None:
+        return [WorkflowNotFound(wish.workflow) for wish in wishes]
+    answers: list[ExecutionRecord | TenantryError] = []
+    entries: list[AuditEntry] = []
+    for id, wish in zip(ids, wishes, strict=True):
+        if id in target.added:
+            answers.append(_added(session, id, wish, target, now))
+            entries.append(_entry(session, "execution.created", "execution", id, target, now))
+        else:
+            answers.append(_repeat_or_refuse(session, wish, target, now))
+    add_audit(session, entries)
+    return answers
 
 
 def add_batch(
@@ -128,8 +117,12 @@ def add_batch(
         DeadlineInvalid: it has passed, or is more than 366 days away.
     """
     now = utc_now()
-    found = _run_for(session, wish, _FIND, {})
-    _check(wish, found, now)
+    target = _find_target(session, wish, _FIND, {})
+    if target is None:
+        raise WorkflowNotFound(wish.workflow)
+    refusal = _find_refusal(wish, target, now)
+    if refusal is not None:
+        raise refusal
     ids = [new_execution_id() for _ in inputs]
     session.execute(
         _ADD_MANY,
@@ -137,8 +130,8 @@ def add_batch(
             "ids": ids,
             "inputs": json.dumps(inputs, ensure_ascii=False),
             "org_id": session.org_id,
-            "workflow_id": found.id,
-            "version": found.version,
+            "workflow_id": target.id,
+            "version": target.version,
             "priority": wish.priority,
             "requested_by": session.user_id,
             "now": now,
@@ -147,15 +140,16 @@ def add_batch(
             "deadline": wish.deadline,
         },
     )
-    details: JsonObject = {
-        "workflow_id": found.id,
-        "version": found.version,
-        "trigger": Trigger.BATCH.value,
-        "count": len(ids),
-        "first_execution_id": ids[0],
-        "last_execution_id": ids[-1],
-    }
-    _audit(session, "execution.batch_created", "batch", batch_id, now, details)
+    entry = _entry(session, "execution.batch_created", "batch", batch_id, target, now)
+    entry.details.update(
+        {
+            "trigger": Trigger.BATCH.value,
+            "count": len(ids),
+            "first_execution_id": ids[0],
+            "last_execution_id": ids[-1],
+        }
+    )
+    add_audit(session, [entry])
     return ids
 
 
@@ -188,20 +182,23 @@ class _Statement:
         return cls(*(text(_TARGET.format(match=match) + rest) for match in (_BY_ID, _BY_ANY)))
 
 
-_FIND = _Statement.of("select t.*, false as is_added from target t")
-_ADD_ONE = _Statement.of("""
+_FIND = _Statement.of("select t.*, array[]::text[] as added from target t")
+# In order of the keys: two processes that wait for each other's keys would be in a deadlock.
+_ADD = _Statement.of("""
 , added as (
     insert into executions (id, org_id, workflow_id, workflow_version, input_data, trigger,
         priority, idempotency_key, requested_by, created_at, labels, deadline)
-    select :id, :org_id, t.id, t.version, cast(:input as jsonb), 'api', :priority,
-        cast(:key as text), cast(:requested_by as text), :now, cast(:labels as jsonb),
-        cast(:deadline as timestamptz)
-    from target t
-    where not (t.is_archived or t.is_missing or t.is_draft) and :is_in_time
+    select r.id, :org_id, t.id, t.version, r.input, 'api', r.priority, r.key,
+        cast(:requested_by as text), :now, r.labels, r.deadline
+    from target t, jsonb_to_recordset(cast(:rows as jsonb)) as r(
+        id text, input jsonb, priority smallint, key text, labels jsonb, deadline timestamptz,
+        is_in_time boolean)
+    where not (t.is_archived or t.is_missing or t.is_draft) and r.is_in_time
+    order by r.key, r.id
     on conflict (org_id, idempotency_key) do nothing
     returning id
 )
-select t.*, exists (select from added) as is_added from target t
+select t.*, array(select id from added) as added from target t
 """)
 _ADD_MANY = text("""
 insert into executions (id, org_id, workflow_id, workflow_version, input_data, trigger, priority,
@@ -225,12 +222,12 @@ class _Target:
     version: int
     is_missing: bool
     is_draft: bool
-    is_added: bool
+    added: frozenset[str]
 
 
-def _run_for(
+def _find_target(
     session: OrgSession, wish: ExecutionWish, statement: _Statement, values: dict[str, Any]
-) -> _Target:
+) -> _Target | None:
     values = {"workflow": wish.workflow, "version": wish.version, **values}
     row = None
     if _WORKFLOW_ID.fullmatch(wish.workflow):
@@ -238,56 +235,108 @@ def _run_for(
     if row is None:
         row = session.execute(statement.by_any, values).first()
     if row is None:
-        raise WorkflowNotFound(wish.workflow)
-    return _Target(*row)
+        return None
+    return _Target(
+        id=row.id,
+        name=row.name,
+        is_archived=row.is_archived,
+        version=row.version,
+        is_missing=row.is_missing,
+        is_draft=row.is_draft,
+        added=frozenset(row.added),
+    )
 
 
-def _check(wish: ExecutionWish, target: _Target, now: datetime) -> None:
+def _to_row(id: ExecutionId, wish: SingleWish, now: datetime) -> dict[str, Any]:
+    return {
+        "id": id,
+        "input": wish.input_data,
+        "priority": wish.priority,
+        "key": wish.idempotency_key,
+        "labels": wish.labels,
+        "deadline": wish.deadline.isoformat() if wish.deadline else None,
+        "is_in_time": _is_in_time(wish.deadline, now),
+    }
+
+
+def _added(
+    session: OrgSession, id: ExecutionId, wish: SingleWish, target: _Target, now: datetime
+) -> ExecutionRecord:
+    execution = Execution(
+        id=id,
+        org_id=session.org_id,
+        workflow_id=WorkflowId(target.id),
+        workflow_version=target.version,
+        status=ExecutionStatus.PENDING,
+        trigger=Trigger.API,
+        input_data=wish.input_data,
+        priority=wish.priority,
+        attempt=1,
+        created_at=now,
+        requested_by=session.user_id,
+        idempotency_key=wish.idempotency_key,
+    )
+    return ExecutionRecord(execution=execution, labels=wish.labels, deadline=wish.deadline)
+
+
+def _repeat_or_refuse(
+    session: OrgSession, wish: SingleWish, target: _Target, now: datetime
+) -> ExecutionRecord | TenantryError:
+    # The key comes first: a request that is repeated gets its answer, whatever changed since.
+    key = wish.idempotency_key
+    if key is not None:
+        id = session.scalar(select(ExecutionRow.id).where(ExecutionRow.idempotency_key == key))
+        if id is not None:
+            first = get_record(session, ExecutionId(id))
+            return first if _is_same(first, wish, target) else IdempotencyConflict(key)
+    # Without a reason, the execution that had the key was removed in this moment.
+    return _find_refusal(wish, target, now) or DatabaseUnreachable()
+
+
+def _is_same(first: ExecutionRecord, wish: SingleWish, target: _Target) -> bool:
+    known = first.execution
+    # Without a version any will do: there may be a newer one by now.
+    return (
+        known.workflow_id == target.id
+        and known.input_data == wish.input_data
+        and wish.version in (None, known.workflow_version)
+    )
+
+
+def _find_refusal(wish: ExecutionWish, target: _Target, now: datetime) -> TenantryError | None:
     if target.is_archived:
-        raise WorkflowNotRunnable.archived(target.name)
+        return WorkflowNotRunnable.archived(target.name)
     if target.is_missing:
-        raise WorkflowNotFound(f"{target.id} version {target.version}")
+        return WorkflowNotFound(f"{target.id} version {target.version}")
     if target.is_draft:
-        raise WorkflowNotRunnable.draft(target.name, target.version)
+        return WorkflowNotRunnable.draft(target.name, target.version)
     if not _is_in_time(wish.deadline, now):
-        raise DeadlineInvalid.one(
+        return DeadlineInvalid.one(
             ErrorCode.FIELD_INVALID,
             "/deadline",
             "The deadline is not between now and 366 days from now.",
             "Choose another time, or leave it out.",
         )
+    return None
 
 
 def _is_in_time(deadline: datetime | None, now: datetime) -> bool:
     return deadline is None or now < deadline <= now + MAX_DEADLINE
 
 
-def _find_by_key(session: OrgSession, key: str) -> ExecutionRecord | None:
-    id = session.scalar(select(ExecutionRow.id).where(ExecutionRow.idempotency_key == key))
-    return get_record(session, ExecutionId(id)) if id else None
-
-
-def _same_or_refuse(
-    first: ExecutionRecord, key: str, wish: ExecutionWish, target: _Target, input_data: JsonObject
-) -> ExecutionRecord:
-    known = first.execution
-    is_same = known.workflow_id == target.id and known.input_data == input_data
-    # Without a version the first one stands: there may be a newer version by now.
-    if not is_same or wish.version not in (None, known.workflow_version):
-        raise IdempotencyConflict(key)
-    return first
-
-
-def _audit(
-    session: OrgSession, action: str, kind: str, id: str, at: datetime, details: JsonObject
-) -> None:
-    entry = AuditEntry(
+def _entry(
+    session: OrgSession, action: str, kind: str, id: str, target: _Target, at: datetime
+) -> AuditEntry:
+    return AuditEntry(
         action=action,
         resource_type=kind,
         resource_id=id,
         success=True,
         timestamp=at,
         user_id=session.user_id,
-        details=details,
+        details={
+            "workflow_id": target.id,
+            "version": target.version,
+            "trigger": Trigger.API.value,
+        },
     )
-    add_audit(session, [entry])

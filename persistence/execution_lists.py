@@ -83,15 +83,15 @@ def page_query(
 ) -> Select[Any]:
     """Make the query of a page.
 
-    In order of the id, which rises with the time of creation and ends every filter's index. With
-    a range of time, in order of that time and then the id: its index bounds the range.
+    In order of the id, which rises with the time of creation and ends every filter's index; or of
+    that time and then the id (see `ExecutionFilter.is_by_time`).
     """
-    timed = wanted.has_times
+    timed = wanted.is_by_time
     query = select(*_COLUMNS).where(*_conditions(wanted))
     if after is not None:
         query = query.where(_behind(after, order, timed=timed))
     own = (ExecutionRow.created_at, ExecutionRow.id)
-    if not _narrows_by_status(wanted):
+    if not wanted.narrows_by_status:
         return _sorted(query, own, order, timed=timed).limit(limit)
     # One page for each status, each from its own part of the index, and the first of all these.
     # With `in`, Postgres sorts all rows of these statuses, or walks the rows of all.
@@ -106,13 +106,14 @@ def page_query(
 def count_executions(session: OrgSession, wanted: ExecutionFilter) -> Total:
     """Count executions: exactly up to 10,000, and above as the planner estimates."""
     matching = select(ExecutionRow.id).where(*_conditions(wanted))
-    if _narrows_by_status(wanted):
+    if wanted.narrows_by_status:
         matching = matching.where(ExecutionRow.status.in_(_values(wanted)))
     enough = matching.limit(EXACT_UP_TO + 1).subquery()
     seen = session.scalars(select(func.count()).select_from(enough)).one()
     if seen <= EXACT_UP_TO:
         return Total(seen, is_estimate=False)
-    return Total(max(_estimate(session, matching), EXACT_UP_TO + 1), is_estimate=True)
+    estimate = int(explain(session, matching)["Plan Rows"])
+    return Total(max(estimate, EXACT_UP_TO + 1), is_estimate=True)
 
 
 def get_summary(session: OrgSession, execution_id: ExecutionId) -> ExecutionSummary:
@@ -127,13 +128,31 @@ def get_summary(session: OrgSession, execution_id: ExecutionId) -> ExecutionSumm
     return _to_summary(row)
 
 
+def explain(session: OrgSession, query: Select[Any]) -> dict[str, Any]:
+    """Ask the planner how it would run a query; answer the plan's top node."""
+    found: Any = session.connection().execute(_Explain(query)).scalar()
+    return found[0]["Plan"]
+
+
 def to_error(code: str | None, message: str | None, hint: str | None) -> ExecutionError | None:
     """Put together what three columns say of an error."""
     return None if code is None else ExecutionError(ErrorCode(code), message or "", hint or "")
 
 
-def _narrows_by_status(wanted: ExecutionFilter) -> bool:
-    return 0 < len(wanted.statuses) < len(ExecutionStatus)
+class _Explain(Executable, ClauseElement):
+    """`explain` before a query, with the query's parameters."""
+
+    inherit_cache = False
+
+    def __init__(self, query: Select[Any]) -> None:
+        self.query = query
+
+
+@compiles(_Explain)
+def _compile_explain(  # pyright: ignore[reportUnusedFunction]
+    element: _Explain, compiler: SQLCompiler, **kw: Any
+) -> str:
+    return f"explain (format json) {compiler.process(element.query, **kw)}"
 
 
 def _values(wanted: ExecutionFilter) -> list[str]:
@@ -177,27 +196,6 @@ def _sorted(
     columns = place if timed else place[1:]
     newest = order is Order.NEWEST
     return query.order_by(*(column.desc() if newest else column.asc() for column in columns))
-
-
-class _Explain(Executable, ClauseElement):
-    """`explain` before a query, with the query's parameters."""
-
-    inherit_cache = False
-
-    def __init__(self, query: Select[Any]) -> None:
-        self.query = query
-
-
-@compiles(_Explain)
-def _compile_explain(  # pyright: ignore[reportUnusedFunction]
-    element: _Explain, compiler: SQLCompiler, **kw: Any
-) -> str:
-    return f"explain (format json) {compiler.process(element.query, **kw)}"
-
-
-def _estimate(session: OrgSession, query: Select[Any]) -> int:
-    plan: Any = session.connection().execute(_Explain(query)).scalar()
-    return int(plan[0]["Plan"]["Plan Rows"])
 
 
 def _to_summary(row: Row[Any]) -> ExecutionSummary:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
 from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.intake import Intake, Requester
 from api.routes import execution_bulk, execution_output
 from api.routes.execution_documents import (
     AgentAttemptDocument,
@@ -48,7 +49,7 @@ from persistence.execution_details import (
     list_audited,
     note_output_read,
 )
-from persistence.execution_intake import ExecutionWish, add_requested
+from persistence.execution_intake import SingleWish
 from persistence.execution_lists import count_executions, get_summary, list_summaries
 from persistence.workflows import get_workflow
 
@@ -125,19 +126,19 @@ def create_execution(
     if problems:
         raise ExecutionInputInvalid(problems)
     key = _choose_key(wish.idempotency_key, key_header)
-    with access.open() as session:
-        record = add_requested(
-            session,
-            ExecutionWish(
-                workflow=wish.workflow_id,
-                version=wish.version,
-                priority=wish.priority,
-                deadline=wish.deadline,
-                labels=wish.labels,
-            ),
-            as_input(wish.input),
+    intake: Intake = request.app.state.intake
+    record = intake.add(
+        Requester(access.principal.org_id, access.principal.user_id, access.origin),
+        SingleWish(
+            workflow=wish.workflow_id,
+            version=wish.version,
+            priority=wish.priority,
+            deadline=wish.deadline,
+            labels=wish.labels,
+            input_data=as_input(wish.input),
             idempotency_key=key,
-        )
+        ),
+    )
     response.headers["Location"] = f"{request.url.path.rstrip('/')}/{record.execution.id}"
     return ExecutionDocument.whole(record, prefect_ui_url=access.state.prefect_ui_url)
 
