@@ -5,8 +5,11 @@ import re
 import time
 from typing import Any
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typeid import TypeID
+
+from api.problems import unexpected_response
 
 _LOG = logging.getLogger("tenantry.api.access")
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,80}")
@@ -33,12 +36,12 @@ class Manners:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status = time.perf_counter(), 500
+        started, status, is_answered = time.perf_counter(), 500, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, is_answered = message["status"], True
                 have = {name.lower() for name, _ in message["headers"]}
                 extra = [(name, value) for name, value in _HEADERS if name not in have]
                 message["headers"] = [
@@ -50,6 +53,13 @@ class Manners:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            # Starlette's own handler of these stands outside of all middleware: its answer would
+            # have no request id, and it breaks the connection after it.
+            if is_answered:
+                raise
+            answer = unexpected_response(Request(scope), error)
+            await answer(scope, receive, send_with_headers)
         finally:
             _log(scope, request_id, status, time.perf_counter() - started)
 

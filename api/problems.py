@@ -80,7 +80,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(TenantryError, _on_own_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_unexpected)
+    app.add_exception_handler(Exception, unexpected_response)
 
 
 def _on_own_error(request: Request, error: Exception) -> JSONResponse:
@@ -140,7 +140,8 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+def unexpected_response(request: Request, error: Exception) -> JSONResponse:
+    """Log what no route foresaw, and render it without a word of it."""
     known = {"request_id": str(getattr(request.state, "request_id", ""))}
     _LOG.error("request %s failed", request.url.path, exc_info=error, extra=known)
     return problem_response(
