@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from api.event_stream import EventHub
+from api.intake import Intake
 from api.limits import Limits
 from api.manners import Manners
 from api.platform_metrics import Metrics
@@ -47,6 +48,7 @@ def create_app(state: ApiState) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = state
+    app.state.intake = Intake(state.database)
     app.state.events = EventHub(state.database, on_count=state.counters.event_clients.set)
     # The last one added is the outermost.
     app.add_middleware(Refusals, state=state)
