@@ -8,10 +8,12 @@ from fastapi import Depends, Request, Response
 
 from api.agent_schemas import agent_check
 from api.media_types import choose_media_type
+from domain.definition_text import parse_definition
 from domain.errors import ErrorCode, Problem, TenantryError
 from domain.json_checks import encoded_size_bytes, find_json_problems
 from domain.json_data import JsonObject
 from domain.text import read_name, slugify
+from domain.unreadable import unreadable
 from domain.workflow_checks import find_problems
 from domain.workflows import (
     MAX_DEFINITION_BYTES,
@@ -117,7 +119,29 @@ def check_document(session: OrgSession, document: JsonObject) -> Checked:
     return Checked(document, definition, problems)
 
 
-async def read_body(request: Request) -> bytes:
+@dataclass(frozen=True, slots=True)
+class DefinitionText:
+    """A definition as it was sent."""
+
+    text: bytes
+    is_json: bool
+
+    def parse(self) -> JsonObject:
+        """Read the document.
+
+        Raises:
+            WorkflowUnreadable: says where and why.
+        """
+        # As YAML, text that is no object would mean something else than its sender thinks.
+        if self.is_json and not self.text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            raise unreadable(
+                "A workflow definition must be an object.",
+                hint="Start with the fields `name`, `agents` and `edges`.",
+            )
+        return parse_definition(self.text)
+
+
+async def read_body(request: Request) -> DefinitionText:
     """Read a definition's text.
 
     Raises:
@@ -129,19 +153,10 @@ async def read_body(request: Request) -> bytes:
             "The body is neither JSON nor YAML.",
             hint=f"Send a definition as `Content-Type: {_JSON}` or `{YAML}`.",
         )
-    body = await request.body()
-    # As YAML, text that is no object would mean something else than its sender thinks.
-    if kind == _JSON and not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        raise WorkflowInvalid.one(
-            ErrorCode.FIELD_INVALID,
-            "",
-            "A workflow definition must be an object.",
-            "Start with the fields `name`, `agents` and `edges`.",
-        )
-    return body
+    return DefinitionText(await request.body(), kind == _JSON)
 
 
-Body = Annotated[bytes, Depends(read_body)]
+Body = Annotated[DefinitionText, Depends(read_body)]
 """Type of the parameter in which a route gets a definition's text; after the one for access."""
 
 
@@ -160,9 +175,13 @@ def yaml_response(document: JsonObject, headers: dict[str, str]) -> Response:
     return Response(text, media_type=YAML, headers=headers)
 
 
-def request_schema() -> dict[str, Any]:
-    """Describe the body of the routes that take a definition, for the API's document."""
-    schema = _inline(WorkflowDefinition.model_json_schema())
+def request_schema(*, anything: bool = False) -> dict[str, Any]:
+    """Describe the body of the routes that take a definition, for the API's document.
+
+    Args:
+        anything: for the route that says what is wrong with whatever it gets.
+    """
+    schema = {} if anything else _inline(WorkflowDefinition.model_json_schema())
     text = yaml.safe_dump(_EXAMPLE, sort_keys=False)
     return {
         "requestBody": {

@@ -1,10 +1,8 @@
 """Workflows: made and changed by versions, checked with all problems at once."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
@@ -19,10 +17,20 @@ from api.definitions import (
     yaml_response,
 )
 from api.preconditions import IfMatch, etag, expected_version
-from api.problems import ProblemPart
-from domain.catalog import VersionSummary, Workflow, WorkflowVersion
-from domain.definition_text import parse_definition
-from domain.errors import ErrorCode, Problem
+from api.routes.workflow_documents import (
+    Recent,
+    Statistics,
+    Validation,
+    Version,
+    VersionDetail,
+    VersionList,
+    WorkflowDetail,
+    WorkflowList,
+    WorkflowSummary,
+    show_problems,
+)
+from domain.catalog import Workflow
+from domain.errors import ErrorCode
 from domain.executions import ExecutionStatus
 from domain.permissions import Permission
 from domain.unreadable import WorkflowUnreadable
@@ -58,148 +66,12 @@ Draft = Annotated[
 ]
 
 
-class WorkflowSummary(BaseModel):
-    """A workflow with its counters. They count executions that have ended."""
-
-    id: str = Field(examples=["wf_01jd3m3k7e9c5v2x8w4z6a1b0d"])
-    name: str = Field(examples=["Enterprise lead search"])
-    slug: str = Field(examples=["enterprise-lead-search"])
-    description: str
-    version: int = Field(description="The version that runs: the newest without problems.")
-    newest_version: int = Field(description="The last one that was saved, drafts too.")
-    is_draft: bool = Field(description="The newest version has problems, and does not run.")
-    is_runnable: bool = Field(description="Some version runs, and it is not archived.")
-    execution_count: int
-    success_count: int
-    failure_count: int
-    cancelled_count: int
-    success_rate: float | None = Field(description="0 to 1; `null` before the first one ended.")
-    created_at: datetime
-    updated_at: datetime
-    archived_at: datetime | None
-
-    @classmethod
-    def fields_of(cls, workflow: Workflow) -> dict[str, Any]:
-        """Give the fields of a workflow."""
-        count = workflow.execution_count
-        return {
-            "id": workflow.id,
-            "name": workflow.name,
-            "slug": workflow.slug,
-            "description": workflow.description,
-            "version": workflow.version,
-            "newest_version": workflow.newest_version,
-            "is_draft": workflow.draft_version is not None,
-            "is_runnable": workflow.is_runnable,
-            "execution_count": count,
-            "success_count": workflow.success_count,
-            "failure_count": workflow.failure_count,
-            "cancelled_count": workflow.cancelled_count,
-            "success_rate": round(workflow.success_count / count, 6) if count else None,
-            "created_at": workflow.created_at,
-            "updated_at": workflow.updated_at,
-            "archived_at": workflow.archived_at,
-        }
-
-
-class WorkflowDetail(WorkflowSummary):
-    """A workflow with its newest version."""
-
-    definition: dict[str, Any] = Field(description="The newest version, defaults written out.")
-    problems: list[ProblemPart] = Field(description="What keeps the newest version from running.")
-
-    @classmethod
-    def of(cls, workflow: Workflow, newest: WorkflowVersion) -> "WorkflowDetail":
-        """Show a workflow."""
-        return cls(
-            **cls.fields_of(workflow),
-            definition=newest.definition,
-            problems=_parts(newest.problems),
-        )
-
-
-class WorkflowList(BaseModel):
-    """One page of workflows."""
-
-    items: list[WorkflowSummary]
-    next_cursor: str | None = Field(description="`null` on the last page.")
-
-
-class Validation(BaseModel):
-    """What is wrong with a definition."""
-
-    valid: bool
-    problems: list[ProblemPart]
-
-
-class Version(BaseModel):
-    """One version of a workflow, for lists."""
-
-    version: int
-    is_draft: bool
-    problem_count: int
-    created_by: str | None
-    created_at: datetime
-
-    @classmethod
-    def of(cls, found: VersionSummary) -> "Version":
-        """Show a version."""
-        return cls(
-            version=found.version,
-            is_draft=found.problem_count > 0,
-            problem_count=found.problem_count,
-            created_by=found.created_by,
-            created_at=found.created_at,
-        )
-
-
-class VersionList(BaseModel):
-    """One page of versions, the newest first."""
-
-    items: list[Version]
-    next_before: int | None = Field(description="`before` of the next page; `null` on the last.")
-
-
-class VersionDetail(BaseModel):
-    """One version of a workflow, whole."""
-
-    version: int
-    definition: dict[str, Any]
-    problems: list[ProblemPart]
-    created_by: str | None
-    created_at: datetime
-
-
-class Recent(BaseModel):
-    """The ended ones among the newest 1,000 executions."""
-
-    count: int
-    duration_p50_s: float | None
-    duration_p95_s: float | None
-    tokens_used: int
-    cost_usd: str = Field(examples=["0.01250000"])
-
-
-class Statistics(BaseModel):
-    """How a workflow's executions went."""
-
-    execution_count: int
-    success_count: int
-    failure_count: int
-    cancelled_count: int
-    success_rate: float | None
-    pending_count: int
-    running_count: int
-    paused_count: int
-    recent: Recent
-
-
 @router.post("", status_code=201, openapi_extra=_BODY)
 def create_workflow(
     access: Writer, body: Body, response: Response, draft: Draft = False
 ) -> WorkflowDetail:
     """Make a workflow from its definition, JSON or YAML; all problems are told at once."""
-    document = parse_definition(body)
+    document = body.parse()
     with access.open() as session:
         checked = check_document(session, document)
         if not draft:
@@ -217,16 +89,16 @@ def create_workflow(
     return shown
 
 
-@router.post("/validate", openapi_extra=_BODY)
+@router.post("/validate", openapi_extra=request_schema(anything=True))
 def validate_workflow(access: Reader, body: Body) -> Validation:
     """Say all that is wrong with a definition. Nothing is written."""
     try:
-        document = parse_definition(body)
+        document = body.parse()
     except WorkflowUnreadable as unreadable:
-        return Validation(valid=False, problems=_parts(unreadable.problems))
+        return Validation(valid=False, problems=show_problems(unreadable.problems))
     with access.open() as session:
         checked = check_document(session, document)
-    return Validation(valid=not checked.problems, problems=_parts(checked.problems))
+    return Validation(valid=not checked.problems, problems=show_problems(checked.problems))
 
 
 @router.get("")
@@ -291,7 +163,7 @@ def change_workflow(
     with access.open() as session:
         workflow = get_workflow(session, ref)
         expected = expected_version(if_match, current=workflow.newest_version)
-        checked = check_document(session, parse_definition(body))
+        checked = check_document(session, body.parse())
         if not draft:
             checked.get_definition()
         _check_same_name(checked, workflow)
@@ -341,7 +213,7 @@ def read_workflow_version(
     return VersionDetail(
         version=found.version,
         definition=found.definition,
-        problems=_parts(found.problems),
+        problems=show_problems(found.problems),
         created_by=found.created_by,
         created_at=found.created_at,
     )
@@ -405,7 +277,3 @@ def _check_same_name(checked: Checked, workflow: Workflow) -> None:
             f"A new version cannot give the workflow another name than `{workflow.name}`.",
             "Keep the name, or make another workflow.",
         )
-
-
-def _parts(problems: tuple[Problem, ...]) -> list[ProblemPart]:
-    return [ProblemPart.model_validate(problem.as_json()) for problem in problems]

@@ -27,7 +27,7 @@ from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.json_data import JsonObject
 from domain.text import read_name
 from persistence.executions import add_execution, get_execution
-from persistence.workflows import get_definition, get_workflow
+from persistence.workflows import check_runnable, get_definition, get_workflow
 
 _KEY_CHARS = 200
 
@@ -94,11 +94,12 @@ def _add(
 ) -> tuple[Workflow, Execution, JsonObject]:
     with desk.session() as session:
         workflow = get_workflow(session, reference)
-        definition = get_definition(session, workflow.id, version=workflow.version)
+        version = check_runnable(session, workflow)
+        definition = get_definition(session, workflow.id, version=version)
         execution = add_execution(
             session,
             workflow.id,
-            version=workflow.version,
+            version=version,
             input_data=input_or_default(session, workflow, given),
             trigger=Trigger.CLI,
             priority=priority,

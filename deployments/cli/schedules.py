@@ -17,7 +17,7 @@ from domain.clock import utc_now
 from domain.ids import ScheduleId
 from domain.schedules import ScheduleSpec, next_times, read_schedule
 from persistence.schedules import add_schedule, list_schedules, remove_schedule
-from persistence.workflows import get_workflow, list_workflows
+from persistence.workflows import check_runnable, get_workflow, list_workflows
 
 _SHOWN_TIMES = 3
 
@@ -50,6 +50,7 @@ def add(
     given = read_given_input(text, input_file)
     with open_desk(call) as desk, desk.session() as session:
         found = get_workflow(session, workflow)
+        check_runnable(session, found)
         schedule = add_schedule(
             session,
             found.id,

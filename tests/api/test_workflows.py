@@ -158,6 +158,16 @@ def test_what_cannot_be_read_is_told_by_validate_and_refused_by_create(
             assert refused.json()["problems"]
 
 
+def test_json_that_is_no_object_is_not_read_as_yaml(editor: httpx.Client, subtests):
+    headers = {"Content-Type": "application/json"}
+    for body in ("name: x", "[1]", "null", "", "{'name': 'x'"):
+        with subtests.test(body=body):
+            told = editor.post("/workflows/validate", content=body, headers=headers).json()
+            assert (told["valid"], len(told["problems"])) == (False, 1)
+            refused = editor.post("/workflows", content=body, headers=headers)
+            assert refused.status_code == 422
+
+
 def test_other_media_types_are_refused(editor: httpx.Client):
     answer = editor.post("/workflows", content="a,b", headers={"Content-Type": "text/csv"})
     assert (answer.status_code, answer.json()["code"]) == (415, "media_type.unsupported")

@@ -89,3 +89,18 @@ def test_a_definition_of_the_command_line_is_valid_for_the_api(up: Up):
         f"{up.addresses['api']}/workflows/validate", content=SEARCH, headers=headers, timeout=30
     )
     assert answer.json() == {"valid": True, "problems": []}
+
+
+def test_an_archived_workflow_is_neither_run_nor_scheduled(up: Up):
+    definition = SEARCH.replace("Lead search", "Put away")
+    up.tenantry.ask("workflows", "create", "-f", "-", given=definition)
+    token = up.tenantry.ask("tokens", "create", "--name", "archive")["secret"]
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"{up.addresses['api']}/workflows/put-away/archive"
+    httpx.post(url, headers=headers, timeout=30).raise_for_status()
+    answers = [
+        up.tenantry("run", "put-away", "--no-wait", "--json"),
+        up.tenantry("schedules", "add", "put-away", "--cron", "0 9 * * *", "--json"),
+    ]
+    codes = [(answer.code, answer.error["code"]) for answer in answers]
+    assert codes == [(2, "workflow.not_runnable")] * 2
