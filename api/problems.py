@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from api.errors import status_of
 from domain.errors import ErrorCode, InvalidInput, Problem, TenantryError
@@ -81,6 +83,24 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, unexpected_response)
+    _describe_problems(app)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem's schema into the document, which routes only refer to."""
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = build()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        template = "#/components/schemas/{model}"
+        schema = ProblemDocument.model_json_schema(ref_template=template, mode="serialization")
+        schemas.update(schema.pop("$defs", {}))
+        schemas["Problem"] = schema
+        return document
+
+    # FastAPI's own way to change the document.
+    app.openapi = openapi
 
 
 def _on_own_error(request: Request, error: Exception) -> JSONResponse:
@@ -130,14 +150,29 @@ def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.REQUEST_TOO_LARGE,
         HTTPStatus.REQUEST_TIMEOUT: ErrorCode.REQUEST_TIMED_OUT,
     }.get(status, ErrorCode.REQUEST_INVALID)
+    headers = dict(http.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of(request))
     return problem_response(
         request,
         code,
         status=status,
         message=f"{status.phrase}: {request.method} {request.url.path}",
         hint="See the API's document at /api/v1/openapi.json.",
-        headers=http.headers,
+        headers=headers,
     )
+
+
+def _methods_of(request: Request) -> list[str]:
+    """List the methods of all routes of a path; the framework looks at the first one only."""
+    app = cast(FastAPI, request.app)
+    routes = list(iter_route_contexts(app.routes))
+    # The first that fits, as in routing: `/executions/bulk` is no execution named `bulk`.
+    for route in routes:
+        if route.path and compile_path(route.path)[0].match(request.url.path):
+            same = [each.methods or () for each in routes if each.path == route.path]
+            return sorted({method for methods in same for method in methods})
+    return []
 
 
 def unexpected_response(request: Request, error: Exception) -> JSONResponse:

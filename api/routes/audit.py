@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
 from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.routes.execution_wishes import Moment
 from domain.audit import AuditEntry, ChainedEntry
 from domain.clock import utc_now
 from domain.json_data import JsonObject
@@ -109,8 +110,8 @@ def _read_filter(
     resource_id: Annotated[Name | None, Query()] = None,
     user_id: Annotated[Name | None, Query()] = None,
     success: Annotated[bool | None, Query(description="`false`: only what failed.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="From this time on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
+    since: Annotated[Moment | None, Query(description="From this time on.")] = None,
+    until: Annotated[Moment | None, Query(description="Before this time.")] = None,
 ) -> AuditFilter:
     return AuditFilter(
         action=action,

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS
+from api.routes.execution_wishes import Moment
 from domain.clock import utc_now
 from domain.errors import ErrorCode, InvalidInput
 from domain.permissions import Permission
@@ -107,9 +108,9 @@ class MetricsWishInvalid(InvalidInput):
 def execution_metrics(
     access: Reader,
     from_: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Without it, a day before `to`.")
+        Moment | None, Query(alias="from", description="Without it, a day before `to`.")
     ] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Without it, now.")] = None,
+    to: Annotated[Moment | None, Query(description="Without it, now.")] = None,
     bucket: Bucket = Bucket.HOUR,
     group_by: Group | None = None,
 ) -> ExecutionMetrics:
