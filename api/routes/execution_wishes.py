@@ -1,10 +1,11 @@
 """How executions are asked for: the fields that a single one and a batch share."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -31,8 +32,16 @@ def _no_number(given: object) -> object:
     raise ValueError("must be a time such as `2026-03-01T12:00:00Z`")
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
-"""A time with its zone, as ISO 8601 text."""
+def _in_utc(given: datetime) -> datetime:
+    # Postgres takes no offset of 16 hours or more.
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside of the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
+"""A time with its zone, as ISO 8601 text; in UTC once it is read."""
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 WorkflowReference = Annotated[

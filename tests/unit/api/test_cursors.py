@@ -1,0 +1,25 @@
+"""Cursors come back as they went, and nothing else is one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.cursors import CursorInvalid, read_cursor, scope_of, write_cursor
+
+
+@given(st.lists(st.text(), max_size=3))
+def test_a_cursor_is_read_as_it_was_written(position):
+    assert read_cursor(write_cursor("list", "scope", position), "list", "scope") == position
+
+
+@given(st.text())
+def test_no_text_breaks_it(text):
+    with pytest.raises(CursorInvalid):
+        read_cursor(text, "list", "scope")
+
+
+def test_a_cursor_of_another_list_or_filter_is_refused():
+    cursor = write_cursor("list", scope_of("newest", "x"), ["1"])
+    for kind, scope in (("other", scope_of("newest", "x")), ("list", scope_of("newest", "y"))):
+        with pytest.raises(CursorInvalid):
+            read_cursor(cursor, kind, scope)
