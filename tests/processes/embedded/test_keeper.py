@@ -172,7 +172,9 @@ def test_what_a_dead_service_started_is_ended_too(home: Home, settings: Settings
 
 
 def test_a_service_that_never_gets_ready_fails_with_what_it_said(home: Home, settings: Settings):
-    broken = script(home, "broken", "raise SystemExit('no such thing as a free lunch')")
+    # A busy machine may take a second to start an interpreter: it shall not count as ready by then.
+    code = "raise SystemExit('no such thing as a free lunch')"
+    broken = replace(script(home, "broken", code), ready_after_s=8)
     with open_stack(settings, ()) as stack:
         stack.ensure(extra=[broken])
         with pytest.raises(StackStartFailed, match="broken could not be started") as failed:
@@ -189,7 +191,7 @@ def test_a_failed_service_is_tried_again_when_it_is_asked_for_again(home: Home, 
         "sys.exit(3) if not (pathlib.Path(sys.argv[1]) / 'repaired').exists() else time.sleep(99)"
     )
     with open_stack(settings, ()) as stack:
-        stack.ensure(extra=[script(home, "fragile", code)])
+        stack.ensure(extra=[replace(script(home, "fragile", code), ready_after_s=8)])
         with pytest.raises(StackStartFailed, match="exit code 3"):
             stack.wait_ready()
         (home.path / "repaired").touch()
