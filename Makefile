@@ -29,6 +29,10 @@ demo: $(READY) ## Start the whole stack with a sample organization and run a wor
 test: $(READY) ## Run the tests
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
+.PHONY: test-contract
+test-contract: $(READY) ## Hold the API to its OpenAPI document with schemathesis
+	@$(BIN)/pytest -m contract tests/api/test_contract.py $(ARGS)
+
 # All of them, even if the first fails: one run tells everything.
 CHECKS := check-format check-style check-imports check-types check-house
 .PHONY: check $(CHECKS)

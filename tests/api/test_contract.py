@@ -19,6 +19,9 @@ from tests.api.conftest import Api
 from tests.persistence.test_isolation import fill_every_table
 from tests.support.databases import ACME, GLOBEX
 
+# Minutes of its own, so it has a target of its own: make test-contract.
+pytestmark = pytest.mark.contract
+
 ROOT = Path(__file__).resolve().parents[2]
 # For each operation and phase. More find more, and take longer.
 MAX_EXAMPLES = 20
