@@ -120,13 +120,16 @@ update executions e set
     status = r.status, output = r.output, error = r.error, error_code = r.error_code,
     error_hint = r.error_hint, agent_results = r.agent_results,
     execution_graph = r.execution_graph, tokens_used = r.tokens_used, cost = r.cost,
-    started_at = coalesce(e.started_at, greatest(cast(:started_at as timestamptz), e.created_at)),
+    -- `greatest` passes over a null: an execution that never started has no start.
+    started_at = coalesce(e.started_at, case when cast(:started_at as timestamptz) is not null
+        then greatest(cast(:started_at as timestamptz), e.created_at) end),
     completed_at = greatest(
         :at, e.created_at, coalesce(e.started_at, cast(:started_at as timestamptz))
     ),
     duration_seconds = extract(epoch from
         greatest(:at, e.created_at, coalesce(e.started_at, cast(:started_at as timestamptz)))
-        - coalesce(e.started_at, greatest(cast(:started_at as timestamptz), e.created_at))),
+        - coalesce(e.started_at, case when cast(:started_at as timestamptz) is not null
+            then greatest(cast(:started_at as timestamptz), e.created_at) end)),
     prefect_state_id = coalesce(cast(:state_id as uuid), e.prefect_state_id),
     prefect_state_at = coalesce(cast(:state_at as timestamptz), e.prefect_state_at)
 from jsonb_to_recordset(cast(:rows as jsonb)) as r(

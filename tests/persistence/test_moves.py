@@ -119,6 +119,15 @@ def test_an_end_before_the_creation_is_moved_to_it(database):
     assert found.created_at == found.started_at == found.completed_at
 
 
+def test_an_execution_that_never_started_has_no_start_and_no_duration(database):
+    execution = queue(database, ACME, simple_workflow(database, ACME))
+    finish(database, ending(execution, ExecutionStatus.CANCELLED))
+    with database.org(ACME) as session:
+        found = get_execution(session, execution.id)
+    assert found.status is ExecutionStatus.CANCELLED
+    assert (found.started_at, found.duration_seconds) == (None, None)
+
+
 def test_a_requeued_execution_keeps_its_status_and_waits_again(database):
     execution = queue(database, ACME, simple_workflow(database, ACME))
     with database.for_platform() as session:
