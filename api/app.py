@@ -9,7 +9,7 @@ from api.intake import Intake
 from api.limits import Limits
 from api.manners import Manners
 from api.platform_metrics import Metrics
-from api.problems import ProblemDocument, add_problem_handlers, problem_response
+from api.problems import add_problem_handlers, problem_response
 from api.refusals import Refusals
 from api.routes import (
     agent_types,
@@ -88,5 +88,3 @@ def _add_health(app: FastAPI) -> None:
                 request, ErrorCode(error.code), message=error.message, hint=error.hint
             )
         return JSONResponse({"status": "ok"})
-
-    _ = ProblemDocument

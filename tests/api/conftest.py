@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.state import ApiState
@@ -59,12 +61,11 @@ class Api:
         )
 
 
-@pytest.fixture
-def api(database: Database) -> Iterator[Api]:
-    app = create_app(ApiState(database=database, prefect_ui_url="http://127.0.0.1:4200"))
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
-    )
+@contextmanager
+def serve(app: FastAPI, database: Database) -> Iterator[Api]:
+    """Serve an application on a port of its own."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="api")
     thread.start()
     deadline = time.monotonic() + 30
@@ -78,6 +79,13 @@ def api(database: Database) -> Iterator[Api]:
     finally:
         server.should_exit = True
         thread.join(timeout=20)
+
+
+@pytest.fixture
+def api(database: Database) -> Iterator[Api]:
+    app = create_app(ApiState(database=database, prefect_ui_url="http://127.0.0.1:4200"))
+    with serve(app, database) as api:
+        yield api
 
 
 @pytest.fixture
