@@ -1,16 +1,17 @@
 """Who asks, and what they may reach: every route below `/api/v1` takes an `Access`."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.batching import Together
 from api.state import ApiState, state_of
 from domain.permissions import Permission, Principal
-from persistence.sessions import OrgSession, Origin
+from persistence.sessions import Database, OrgSession, Origin
 from persistence.tokens import TokenInvalid, authenticate
 
 # auto_error: its own refusal would be no problem document, and would tell why.
@@ -38,21 +39,48 @@ class Access:
             yield session
 
 
-def allow(permission: Permission) -> Callable[..., Access]:
+class Doorkeeper:
+    """Finds out who a request comes from; one for each process.
+
+    Every request is looked up anew, so that a token that is revoked, or a role that is taken
+    away, counts from the next request on, in whichever process.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._together = Together[None, str, Principal](
+            self._look_up, name="doorkeeper", most=500, threads=1
+        )
+
+    async def identify(self, secret: str) -> Principal:
+        """Find out who a token lets in.
+
+        Raises:
+            TokenInvalid: nobody.
+            DatabaseUnreachable: the database is away.
+        """
+        return await self._together.ask(None, secret)
+
+    def _look_up(self, _: None, secrets: Sequence[str]) -> Sequence[Principal | Exception]:
+        with self._database.for_platform() as session:
+            return authenticate(session, secrets)
+
+
+def allow(permission: Permission) -> Callable[..., Awaitable[Access]]:
     """Make the dependency that lets a route's callers in, if they have this permission.
 
     Every route names exactly one, which the tests read back from here.
     """
 
-    def check(
+    async def check(
         request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Access:
         state = state_of(request)
         if credentials is None:
             raise TokenInvalid
-        with state.database.for_platform() as session:
-            principal = authenticate(session, credentials.credentials)
+        doorkeeper = cast(Doorkeeper, request.app.state.doorkeeper)
+        principal = await doorkeeper.identify(credentials.credentials)
         request.state.principal = principal
         principal.check_can(permission)
         return Access(state, principal, origin_of(request))

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
+from api.access import Doorkeeper
 from api.event_stream import EventHub
 from api.intake import Intake
 from api.limits import Limits
@@ -48,6 +49,7 @@ def create_app(state: ApiState) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.api = state
+    app.state.doorkeeper = Doorkeeper(state.database)
     app.state.intake = Intake(state.database)
     app.state.events = EventHub(state.database, on_count=state.counters.event_clients.set)
     # The last one added is the outermost.

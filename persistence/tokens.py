@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import LargeBinary, Row, any_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from domain.audit import AuditEntry
 from domain.clock import utc_now
@@ -120,45 +122,61 @@ def list_tokens(session: OrgSession, *, of: UserId | None = None) -> list[ApiTok
     return [_to_token(row) for row in session.scalars(query)]
 
 
-def authenticate(session: PlatformSession, secret: str) -> Principal:
-    """Find out who a token lets in, and what they may do now.
+def authenticate(
+    session: PlatformSession, secrets: Sequence[str]
+) -> list[Principal | TokenInvalid]:
+    """Find out whom each of some tokens lets in, and what they may do now.
 
     The same work for every text that is given: a hash, and a look-up by it, which tells nothing
     about how much of a guess was right.
 
-    Raises:
-        TokenInvalid: it is unknown, expired or revoked.
+    Returns:
+        In the order of the secrets, who comes; `TokenInvalid` for one that is unknown, expired
+        or revoked.
     """
-    row = session.execute(
-        select(
-            ApiTokenRow.id,
-            ApiTokenRow.org_id,
-            ApiTokenRow.user_id,
-            ApiTokenRow.scopes,
-            ApiTokenRow.last_used_at,
-            MembershipRow.role,
-            UserRow.platform_admin,
-        )
-        .join(
-            MembershipRow,
-            (MembershipRow.org_id == ApiTokenRow.org_id)
-            & (MembershipRow.user_id == ApiTokenRow.user_id),
-        )
-        .join(UserRow, UserRow.id == ApiTokenRow.user_id)
-        .where(
-            ApiTokenRow.hash == _hash(secret),
-            MembershipRow.removed_at.is_(None),
-            ApiTokenRow.revoked_at.is_(None),
-            ApiTokenRow.expires_at > func.now(),
-        )
-    ).first()
-    if row is None:
-        raise TokenInvalid
+    hashes = [_hash(secret) for secret in secrets]
+    rows = session.execute(_AUTHENTICATE, {"hashes": list(set(hashes))}).all()
     now = utc_now()
-    if row.last_used_at is None or (now - row.last_used_at).seconds >= _USE_NOTED_EVERY_S:
+    used = [row.id for row in rows if _is_use_due(row.last_used_at, now)]
+    if used:
         session.execute(
-            update(ApiTokenRow).where(ApiTokenRow.id == row.id).values(last_used_at=now)
+            update(ApiTokenRow).where(ApiTokenRow.id.in_(used)).values(last_used_at=now)
         )
+    known = {bytes(row.hash): _to_principal(row) for row in rows}
+    return [known.get(hash) or TokenInvalid() for hash in hashes]
+
+
+_AUTHENTICATE = (
+    select(
+        ApiTokenRow.hash,
+        ApiTokenRow.id,
+        ApiTokenRow.org_id,
+        ApiTokenRow.user_id,
+        ApiTokenRow.scopes,
+        ApiTokenRow.last_used_at,
+        MembershipRow.role,
+        UserRow.platform_admin,
+    )
+    .join(
+        MembershipRow,
+        (MembershipRow.org_id == ApiTokenRow.org_id)
+        & (MembershipRow.user_id == ApiTokenRow.user_id),
+    )
+    .join(UserRow, UserRow.id == ApiTokenRow.user_id)
+    .where(
+        ApiTokenRow.hash == any_(bindparam("hashes", type_=ARRAY(LargeBinary))),
+        MembershipRow.removed_at.is_(None),
+        ApiTokenRow.revoked_at.is_(None),
+        ApiTokenRow.expires_at > func.now(),
+    )
+)
+
+
+def _is_use_due(last_used_at: datetime | None, now: datetime) -> bool:
+    return last_used_at is None or (now - last_used_at).total_seconds() >= _USE_NOTED_EVERY_S
+
+
+def _to_principal(row: Row[Any]) -> Principal:
     scopes = None if row.scopes is None else [Permission(scope) for scope in row.scopes]
     return Principal(
         org_id=OrgId(row.org_id),

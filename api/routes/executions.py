@@ -110,7 +110,7 @@ class ExecutionQuery(BaseModel):
 
 @router.post("", status_code=202)
 @router.post("/", status_code=202, include_in_schema=False)
-def create_execution(
+async def create_execution(
     wish: ExecutionRequest,
     access: Runner,
     request: Request,
@@ -127,7 +127,7 @@ def create_execution(
         raise ExecutionInputInvalid(problems)
     key = _choose_key(wish.idempotency_key, key_header)
     intake: Intake = request.app.state.intake
-    record = intake.add(
+    record = await intake.add(
         Requester(access.principal.org_id, access.principal.user_id, access.origin),
         SingleWish(
             workflow=wish.workflow_id,
