@@ -35,7 +35,6 @@ class ExecutionEvent:
 
 def list_events(session: OrgSession, *, after: int, limit: int = 500) -> list[ExecutionEvent]:
     """List the organization's events behind a position, in order."""
-    query = select(EventRow).where(EventRow.seq > after).order_by(EventRow.seq).limit(limit)
     return [
         ExecutionEvent(
             seq=row.seq,
@@ -44,8 +43,19 @@ def list_events(session: OrgSession, *, after: int, limit: int = 500) -> list[Ex
             status=ExecutionStatus(row.status),
             at=row.at,
         )
-        for row in session.scalars(query)
+        for row in session.execute(_BEHIND, {"after": after, "limit": limit})
     ]
+
+
+# A row has the events of one statement, and the number of the last of them.
+_BEHIND = text("""
+select e.seq - cardinality(e.execution_ids) + one.number as seq,
+    one.execution_id, one.workflow_id, one.status, e.at
+from events e, unnest(e.execution_ids, e.workflow_ids, e.statuses) with ordinality
+    as one(execution_id, workflow_id, status, number)
+where e.seq > :after and e.seq - cardinality(e.execution_ids) + one.number > :after
+order by e.seq, one.number limit :limit
+""")
 
 
 def get_last_seq(session: OrgSession) -> int:
@@ -54,12 +64,12 @@ def get_last_seq(session: OrgSession) -> int:
 
 
 _PRUNE = text("""
-delete from events where (org_id, seq) in (
-    select e.org_id, e.seq from events e
+delete from events where id in (
+    select e.id from events e
     where e.at < :before
         and exists (select from events n where n.org_id = e.org_id and n.seq > e.seq)
     order by e.at limit :limit)
-returning seq
+returning id
 """)
 
 

@@ -5,7 +5,17 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, DateTime, LargeBinary, Numeric, SmallInteger, Text, func
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Identity,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Text,
+    func,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -254,9 +264,10 @@ class AuditHeadRow(Table):
 
 class EventRow(Table):
     __tablename__ = "events"
-    org_id: Mapped[str] = mapped_column(primary_key=True)
-    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    execution_id: Mapped[str]
-    workflow_id: Mapped[str]
-    status: Mapped[str]
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    org_id: Mapped[str]
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    execution_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    workflow_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    statuses: Mapped[list[str]] = mapped_column(ARRAY(Text))
     at: Mapped[datetime]

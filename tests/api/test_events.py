@@ -104,6 +104,20 @@ def test_a_stream_that_resumes_misses_nothing_and_repeats_nothing(api: Api):
     assert ids == list(range(int(seen[1]["id"]), int(seen[1]["id"]) + 9))
 
 
+def test_a_stream_resumes_in_the_middle_of_a_batch(api: Api, admin: httpx.Client):
+    workflow = simple_workflow(api.database, ACME)
+    with listening(api) as stream:
+        made = admin.post(
+            "/executions/bulk?execution_ids=true",
+            json={"workflow_id": workflow.id, "inputs": [{"n": n} for n in range(1_200)]},
+        ).json()["execution_ids"]
+        heard = stream.take(1_200)
+    assert [event["data"]["execution_id"] for event in heard] == made
+    with listening(api, after=int(heard[699]["id"])) as stream:
+        again = stream.take(500)
+    assert again == heard[700:]
+
+
 def test_many_writers_at_once_leave_no_gap_and_no_event_out_of_order(api: Api):
     workflow = simple_workflow(api.database, ACME)
     with listening(api) as stream:
