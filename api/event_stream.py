@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from domain.errors import TenantryError
 from domain.ids import OrgId
-from persistence.notifications import ExecutionEvent, get_last_seq, list_events, listen
+from persistence.notifications import EVENTS, ExecutionEvent, get_last_seq, list_events, listen
 from persistence.sessions import Database
 
 _LOG = logging.getLogger("tenantry.api.events")
@@ -130,11 +130,13 @@ class EventHub:
         wait_s = 0.5
         while True:
             try:
-                async with aclosing(listen(self._database.app, quiet_s=_QUIET_S)) as news:
+                async with aclosing(
+                    listen(self._database.app, channel=EVENTS, quiet_s=_QUIET_S)
+                ) as news:
                     async for heard in news:
                         wait_s = 0.5
-                        for org_id in self._feeds if heard is None else heard:
-                            self._wake(org_id)
+                        for org_id in list(self._feeds) if heard is None else heard:
+                            self._wake(OrgId(org_id))
             except TenantryError as error:
                 _LOG.warning("not listening for events, next try in %.1f s: %s", wait_s, error)
             except Exception:

@@ -16,6 +16,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 
+from domain.errors import TenantryError
 from domain.executions import LeaseLost
 from domain.ids import RunId
 from domain.runs import ClaimedRun, Run
@@ -28,6 +29,7 @@ from flows.platform import PLATFORM_FLOWS
 from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
+from persistence.queue import forget_worker
 
 _LOG = logging.getLogger("tenantry.worker")
 _PREFECT_PAUSE_S = 0.5
@@ -38,6 +40,7 @@ class LiveRun:
     """A run under way in this process."""
 
     run: Run
+    size: int = 1
     flow_run_id: UUID | None = None
     engine: "asyncio.Task[None] | None" = None
     cancelled: bool = False
@@ -45,13 +48,14 @@ class LiveRun:
 
 @dataclass(slots=True)
 class Carrier:
-    """The runs of one worker process, at most `limit` at a time."""
+    """The runs of one worker process: at most `limit`, of about `executions`, at a time."""
 
     client: PrefectClient
     runtime: Runtime
     worker: str
     lease_s: float
     limit: int
+    executions: int
     draining: bool = False
     live: dict[RunId, LiveRun] = field(default_factory=dict[RunId, LiveRun])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,6 +64,11 @@ class Carrier:
     def free_slots(self) -> int:
         """How many more runs this process takes."""
         return 0 if self.draining else max(0, self.limit - len(self.live))
+
+    @property
+    def free_executions(self) -> int:
+        """How many more executions this process takes, if they come in batches."""
+        return self.executions - sum(live.size for live in self.live.values())
 
     async def carry_handed_over(self, flow_run: FlowRun) -> None:
         """Carry out a flow run that Prefect handed over, or end it there with the reason."""
@@ -96,7 +105,7 @@ class Carrier:
         A worker that dies here leaves the run to its lease: when that ends, the steward gives
         the executions back to the queue.
         """
-        self._add(claimed.run)
+        self._add(claimed)
         try:
             await self.carry(claimed, await self._launch(claimed))
         except LeaseLost:
@@ -124,7 +133,7 @@ class Carrier:
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
-        live = self._add(claimed.run)
+        live = self._add(claimed)
         live.flow_run_id = flow_run.id
         name = run_name(claimed.run.id, claimed.execution_ids)
         if flow_run.name != name:
@@ -153,6 +162,11 @@ class Carrier:
         queue at once.
         """
         self.draining = True
+        try:
+            await asyncio.to_thread(self._sign_off)
+        except TenantryError as error:
+            # It counts as gone when its time is over.
+            _LOG.warning("not signed off: %s", error.message)
         engines = [live.engine for live in self.live.values() if live.engine is not None]
         if engines:
             _, late = await asyncio.wait(engines, timeout=grace_s)
@@ -168,6 +182,10 @@ class Carrier:
             except TimeoutError:
                 _LOG.warning("stopping with %d runs left to their leases", len(self.live))
                 return
+
+    def _sign_off(self) -> None:
+        with self.runtime.database.for_platform() as session:
+            forget_worker(session, self.worker)
 
     async def _run_engine(self, run: Run, flow_run: FlowRun) -> None:
         compiled = await asyncio.to_thread(
@@ -196,8 +214,9 @@ class Carrier:
             apply, self.runtime.database, run, states, max_attempts=self.runtime.max_attempts
         )
 
-    def _add(self, run: Run) -> LiveRun:
-        return self.live.setdefault(run.id, LiveRun(run))
+    def _add(self, claimed: ClaimedRun) -> LiveRun:
+        run, size = claimed.run, len(claimed.execution_ids)
+        return self.live.setdefault(run.id, LiveRun(run, size))
 
     def _remove(self, run: Run) -> None:
         self.live.pop(run.id, None)

@@ -121,9 +121,22 @@ class Settings(BaseModel):
     """Where people open Prefect's pages, for links. Set it when that differs from the API's
     address without `/api`."""
 
-    worker_limit: Annotated[int, Field(ge=1, le=256)] = 8
-    """Prefect flow runs that one worker executes at a time. Raise it when agents mostly wait
-    for other services; each run needs memory for its whole batch."""
+    worker_limit: Annotated[int, Field(ge=1, le=256)] = 16
+    """Prefect flow runs that one worker carries at a time. The last one is kept for an
+    organization that has nothing running. Raise it when agents mostly wait for other services."""
+
+    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Executions that one worker carries at a time, in all its runs; it takes no further batch
+    beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
+    input and its agents' answers."""
+
+    max_batch: Annotated[int, Field(ge=1, le=1_000)] = 500
+    """Executions in one Prefect flow run, for workflows that set no `max_batch` of their own. 1
+    gives each execution a flow run; Prefect then starts a handful a second."""
+
+    ageing_s: Annotated[float, Field(ge=1, le=86_400)] = 60
+    """Seconds after which a waiting execution counts as one priority higher, and again after as
+    many more, so that nothing waits for ever behind more urgent work."""
 
     poll_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
     """Seconds a worker with nothing to do waits before it asks for work again. Raise it to
@@ -266,6 +279,9 @@ _KINDS = {
     "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
+    "worker_executions": "whole number",
+    "max_batch": "whole number",
+    "ageing_s": "seconds",
     "api_port": "TCP port",
     "metrics_port": "TCP port",
     "max_attempts": "whole number",

@@ -4,59 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.executions import LeaseLost, Trigger
+from domain.executions import LeaseLost
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
-from domain.runs import TERMINAL, ClaimedRun, Run, RunFacts, RunState, StateType
+from domain.runs import TERMINAL, Run, RunFacts, RunState, StateType
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ExecutionRow, RunRow, RunStateRow
-
-# The oldest waiting execution of the highest priority, and the ones behind it of the same
-# workflow version. SKIP LOCKED: claimers never wait for each other, nor take the same row.
-_CLAIMABLE = text("""
-with head as (
-    select org_id, workflow_id, workflow_version from executions
-    where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
-    order by priority, id limit 1 for update skip locked
-)
-select e.id, e.org_id, e.workflow_id, e.workflow_version, e.trigger
-from executions e join head using (org_id, workflow_id, workflow_version)
-where e.run_id is null and e.status in ('PENDING', 'RUNNING') and e.cancel_requested_at is null
-order by e.priority, e.id limit :size for update of e skip locked
-""")
-
-
-def claim_run(
-    session: PlatformSession, *, worker: str, lease_s: float, size: int = 1
-) -> ClaimedRun | None:
-    """Take up to `size` waiting executions of one workflow version into a new run.
-
-    Killed after the commit, the run's lease ends and the steward gives the executions back.
-
-    Returns:
-        The run, or `None` when nothing waits.
-    """
-    rows = session.execute(_CLAIMABLE, {"size": size}).all()
-    if not rows:
-        return None
-    first = rows[0]
-    run = _add_run(
-        session,
-        OrgId(first.org_id),
-        WorkflowId(first.workflow_id),
-        first.workflow_version,
-        worker=worker,
-        lease_s=lease_s,
-    )
-    ids = [ExecutionId(row.id) for row in rows]
-    session.execute(
-        update(ExecutionRow)
-        .where(ExecutionRow.id.in_(ids))
-        .values(run_id=run.id, lease_token=run.lease_token)
-    )
-    return ClaimedRun(run, ids, Trigger(first.trigger))
 
 
 def add_prefect_run(
@@ -70,7 +25,7 @@ def add_prefect_run(
     lease_s: float,
 ) -> Run:
     """Make the row of a run that Prefect made; return the first one if there is one already."""
-    return _add_run(
+    return add_run(
         session,
         org_id,
         workflow_id,
@@ -273,7 +228,7 @@ def close_run(session: OrgSession, run_id: RunId) -> None:
     )
 
 
-def _add_run(
+def add_run(
     session: PlatformSession,
     org_id: OrgId,
     workflow_id: WorkflowId,
@@ -281,8 +236,10 @@ def _add_run(
     *,
     worker: str,
     lease_s: float,
+    size: int = 1,
     flow_run_id: UUID | None = None,
 ) -> Run:
+    """Make the row of a run for `size` executions; with a known flow run, return the first one."""
     row = session.scalar(
         insert(RunRow)
         .values(
@@ -294,6 +251,7 @@ def _add_run(
             lease_token=uuid4(),
             lease_expires_at=_until(lease_s),
             prefect_flow_run_id=flow_run_id,
+            size=size,
         )
         .on_conflict_do_nothing(index_elements=["prefect_flow_run_id"])
         .returning(RunRow)

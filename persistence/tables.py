@@ -42,6 +42,12 @@ class OrganizationRow(Table):
     name: Mapped[str]
     slug: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    weight: Mapped[float] = mapped_column(server_default="1")
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    paused_at: Mapped[datetime | None]
+    queue_clock: Mapped[float] = mapped_column(server_default="0")
+    queue_taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class UserRow(Table):
@@ -123,6 +129,9 @@ class WorkflowRow(Table):
     published: Mapped[dict[str, Any] | None]
     archived_at: Mapped[datetime | None]
     draft_version: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_batch: Mapped[int | None]
+    paused_at: Mapped[datetime | None]
 
 
 class WorkflowVersionRow(Table):
@@ -166,6 +175,22 @@ class RunRow(Table):
     started_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     closed_at: Mapped[datetime | None]
+    size: Mapped[int] = mapped_column(server_default="1")
+
+
+class QueueClockRow(Table):
+    __tablename__ = "queue_clock"
+    is_only: Mapped[bool] = mapped_column(primary_key=True, server_default="true")
+    time: Mapped[float] = mapped_column(server_default="0")
+
+
+class WorkerRow(Table):
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    slots: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    is_draining: Mapped[bool] = mapped_column(server_default="false")
 
 
 class RunStateRow(Table):

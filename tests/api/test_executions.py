@@ -20,7 +20,7 @@ from persistence.execution_moves import (
     finish_executions,
     start_executions,
 )
-from persistence.runs import claim_run
+from persistence.queue import claim_run
 from persistence.tables import WorkflowRow
 from persistence.workflows import add_version, add_workflow
 from tests.api.conftest import Api

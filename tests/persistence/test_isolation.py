@@ -17,8 +17,9 @@ from domain.outcomes import AgentOutcome, AgentValue
 from domain.runs import RunState, StateType
 from persistence.agent_runs import add_agent_runs
 from persistence.connectors import set_connector, set_dataset
+from persistence.queue import claim_run
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
-from persistence.runs import add_states, claim_run
+from persistence.runs import add_states
 from persistence.schedules import add_schedule
 from persistence.sessions import Database
 from persistence.tokens import add_token
