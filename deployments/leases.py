@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from deployments.carrying import Carrier
@@ -13,11 +14,20 @@ _LOG = logging.getLogger("tenantry.worker")
 
 
 async def keep_leases(carrier: Carrier, *, lease_s: float) -> None:
-    """Renew all leases in one statement, three times a lease; runs until it is cancelled."""
+    """Renew all leases in one statement, three times a lease; runs until it is cancelled.
+
+    In a thread of its own: behind the queries of busy runs it would come too late.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="leases") as thread:
+        await _keep(carrier, lease_s, thread)
+
+
+async def _keep(carrier: Carrier, lease_s: float, thread: ThreadPoolExecutor) -> None:
+    loop = asyncio.get_running_loop()
     while True:
         tokens = {live.run.lease_token: live.run.id for live in carrier.live.values()}
         try:
-            lost = await asyncio.to_thread(_renew, carrier, list(tokens), lease_s)
+            lost = await loop.run_in_executor(thread, _renew, carrier, list(tokens), lease_s)
         except TenantryError as error:
             _LOG.warning("leases not renewed: %s", error.message)
             lost = frozenset[UUID]()

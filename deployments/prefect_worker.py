@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import anyio
@@ -97,6 +98,10 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         await ensure_pool(context.client)
         await super().setup()
         limit = self._limit or settings.worker_limit
+        # The default is made for as many threads as cores, and ours wait for the database.
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(limit + 8, thread_name_prefix="worker")
+        )
         self._carrier = Carrier(
             self.client,
             runtime,

@@ -12,9 +12,16 @@ from prefect.context import FlowRunContext
 from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
+from agents.interface import Agent
 from domain.ids import WorkflowId
 from domain.workflows import AgentNode, WorkflowDefinition
-from flows.agent_task import AgentTask, close_for_tasks, make_agent_task, open_for_tasks
+from flows.agent_task import (
+    AgentTask,
+    batch_timeout_s,
+    close_for_tasks,
+    make_agent_task,
+    open_for_tasks,
+)
 from flows.artifacts import add_agent_table
 from flows.connectors import make_connectors
 from flows.hooks import record_cancelling, record_state
@@ -55,17 +62,15 @@ def compile_workflow(
         KeyError, ValidationError: an agent type or config that the catalogue does not know;
             definitions are checked before they are stored, so the catalogue has changed.
     """
-    tasks = {
-        node.name: make_agent_task(node, runtime.registry.get(node.type))
-        for node in definition.agents
-    }
+    agents = {node.name: runtime.registry.get(node.type) for node in definition.agents}
+    tasks = {node.name: make_agent_task(node, agents[node.name]) for node in definition.agents}
 
     async def carry(run: str | None = None) -> State:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             raise RuntimeError("a compiled flow runs inside Prefect's engine only")
         with redact_errors(f"flow run {context.flow_run.id}"):
-            return await _carry(runtime, context.flow_run.id, definition, tasks)
+            return await _carry(runtime, context.flow_run.id, definition, tasks, agents)
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
     hooks: list[FlowStateHook[..., Any]] = [record_state] if runtime.hooks else []
@@ -93,6 +98,7 @@ async def _carry(
     flow_run_id: UUID,
     definition: WorkflowDefinition,
     tasks: Mapping[str, AgentTask],
+    agents: Mapping[str, Agent[Any]],
 ) -> State:
     run = await asyncio.to_thread(keep_trying, lambda: find_run_of(runtime, flow_run_id))
     book = await asyncio.to_thread(
@@ -101,14 +107,16 @@ async def _carry(
     connectors = await asyncio.to_thread(keep_trying, lambda: make_connectors(runtime, run.org_id))
     open_for_tasks(book, connectors)
     try:
-        await _walk(book, tasks)
+        await _walk(book, tasks, agents)
     finally:
         close_for_tasks(book)
     await add_agent_table(book, execution_url=runtime.execution_url)
     return _final_state(book)
 
 
-async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
+async def _walk(
+    book: RunBook, tasks: Mapping[str, AgentTask], agents: Mapping[str, Agent[Any]]
+) -> None:
     """Run every agent after the ones that lead to it; independent ones side by side."""
     nodes = book.definition.ordered_agents()
     states: dict[str, State] = {}
@@ -117,14 +125,19 @@ async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
     async def step(node: AgentNode) -> None:
         for name in book.definition.upstream_of(node.name):
             await ended[name].wait()
-        if book.items_for(node):
+        items = book.items_for(node)
+        if items:
             upstream = [
                 states[name]
                 for name in book.definition.upstream_of(node.name)
                 # A failed one would keep this task from starting, for all items.
                 if name in states and states[name].type is StateType.COMPLETED
             ]
-            ask = cast(Callable[..., Awaitable[State]], tasks[node.name])
+            task = tasks[node.name]
+            limit_s = batch_timeout_s(node, agents[node.name], len(items))
+            if limit_s != node.options.timeout_s:
+                task = task.with_options(timeout_seconds=limit_s)
+            ask = cast(Callable[..., Awaitable[State]], task)
             state = await ask(book.run.id, return_state=True, wait_for=upstream)
             states[node.name] = state
             book.close_agent(node, timed_out=state.name == "TimedOut")

@@ -10,7 +10,13 @@ from domain.clock import utc_now
 from domain.errors import ErrorCode
 from domain.executions import FINAL, Execution
 from domain.ids import ExecutionId, new_agent_run_id
-from domain.outcomes import AgentInput, AgentOutcome, AgentValue, Failure
+from domain.outcomes import (
+    AgentInput,
+    AgentOutcome,
+    AgentValue,
+    Failure,
+    timed_out_failure,
+)
 from domain.runs import Run
 from domain.workflows import AgentNode, WorkflowDefinition
 from flows.decision import is_retryable, last_answers
@@ -176,7 +182,7 @@ class RunBook:
         ids, started_at = progress.under_way
         progress.under_way = None
         outcome = AgentOutcome(
-            failure=failure or _timed_out(node),
+            failure=failure or timed_out_failure(node.name, node.options.timeout_s),
             duration_s=(utc_now() - started_at).total_seconds(),
         )
         for id in ids:
@@ -193,16 +199,6 @@ def broken_agent(agent_name: str) -> Failure:
         ErrorCode.AGENT_FAILED,
         f"`{agent_name}` stopped with an error of its own.",
         "The worker's log has the details, under this execution's id: show it to the operator.",
-        retryable=True,
-    )
-
-
-def _timed_out(node: AgentNode) -> Failure:
-    limit_s = node.options.timeout_s
-    return Failure(
-        ErrorCode.AGENT_TIMED_OUT,
-        f"`{node.name}` had not answered after {limit_s:g} seconds, its time limit.",
-        f"Raise `timeout_s` in the options of `{node.name}`, or give it less to do.",
         retryable=True,
     )
 

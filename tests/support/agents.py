@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from agents.interface import Agent, AgentConfig, AgentContext
+from agents.per_item import run_per_item
 from agents.registry import AGENT_CLASSES, AgentRegistry
 from domain.errors import ErrorCode
 from domain.json_data import JsonObject
@@ -36,7 +37,7 @@ class Probe(Agent[ProbeConfig]):
         self, items: Sequence[AgentInput], context: AgentContext[ProbeConfig]
     ) -> Sequence[AgentOutcome]:
         await asyncio.sleep(context.config.sleep_s)
-        return [await self._one(item, context) for item in items]
+        return await run_per_item(items, lambda item: self._one(item, context), context=context)
 
     async def _one(self, item: AgentInput, context: AgentContext[ProbeConfig]) -> AgentOutcome:
         mode = str(item.input_data.get("mode", "ok")) if context.config.obey else "ok"
