@@ -75,8 +75,8 @@ end $$;
 """
 
 GRANTS = """
-grant update (weight, max_running, max_queued, paused_at, queue_clock, queue_taken)
-    on organizations to tenantry_platform;
+grant update (weight, max_running, max_queued, paused_at) on organizations to tenantry_app;
+grant update (queue_clock, queue_taken) on organizations to tenantry_platform;
 grant select (deadline) on executions to tenantry_platform;
 grant select on queue_clock, workers to tenantry_app;
 grant select, update on queue_clock to tenantry_platform;
