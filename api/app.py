@@ -20,6 +20,7 @@ from api.routes import (
     members,
     metrics,
     organizations,
+    queue,
     tokens,
     workflows,
 )
@@ -62,6 +63,7 @@ def create_app(state: ApiState) -> FastAPI:
         tokens,
         audit,
         metrics,
+        queue,
         events,
         executions,
         agent_types,

@@ -25,6 +25,7 @@ alter table workflows
 alter table runs add column size integer not null default 1 check (size >= 0);
 update runs r set size = (select count(*) from executions e where e.run_id = r.id)
     where closed_at is null;
+create index runs_started on runs (org_id, started_at);
 """
 
 # One row, so that all who claim wait for each other there: what an organization may still start
