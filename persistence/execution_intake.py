@@ -79,9 +79,10 @@ def add_requested(
     room = measure_room(session)
     ids = [new_execution_id() for _ in wishes]
     first = wishes[0]
+    places = _deal_places(session, wishes, room)
     rows = [
-        _to_row(id, wish, now, has_room=number < room.free)
-        for number, (id, wish) in enumerate(zip(ids, wishes, strict=True))
+        _to_row(id, wish, now, has_room=has_room)
+        for id, wish, has_room in zip(ids, wishes, places, strict=True)
     ]
     target = _find_target(
         session,
