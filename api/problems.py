@@ -19,6 +19,11 @@ from domain.json_data import JsonObject
 from domain.pointers import join_pointer
 
 MEDIA_TYPE = "application/problem+json"
+# What pydantic says in the words of Python, by its error's type.
+_WORDS = {
+    "extra_forbidden": ("There is no such field.", "Leave it out, or correct its name."),
+    "model_attributes_type": ("This must be a JSON object.", "See the API's document."),
+}
 _LOG = logging.getLogger("tenantry.api")
 
 
@@ -121,6 +126,13 @@ def _on_own_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     details = cast(RequestValidationError, error).errors()
+    if _is_unread(request, details):
+        return problem_response(
+            request,
+            ErrorCode.MEDIA_TYPE_UNSUPPORTED,
+            message="The body is not sent as JSON.",
+            hint="Send JSON with `Content-Type: application/json`.",
+        )
     problems: list[Problem] = []
     for detail in details:
         where, *path = (str(part) for part in detail["loc"])
@@ -131,13 +143,24 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
         code = ErrorCode.FIELD_MISSING if missing else ErrorCode.FIELD_INVALID
         if detail["type"] == "extra_forbidden":
             code = ErrorCode.FIELD_UNKNOWN
-        problems.append(Problem(code, pointer, f"{detail['msg']}.", "See the API's document."))
+        message, hint = _WORDS.get(detail["type"], (f"{detail['msg']}.", "See the API's document."))
+        problems.append(Problem(code, pointer, message, hint))
     return problem_response(
         request,
         ErrorCode.REQUEST_INVALID,
         message="The request does not fit the API's document.",
         hint="Mend the problems that are listed.",
         problems=problems,
+    )
+
+
+def _is_unread(request: Request, details: Sequence[Any]) -> bool:
+    """Say whether the body was left as it is, because its media type is not JSON's."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return False
+    return any(
+        tuple(detail["loc"]) == ("body",) and detail["type"] != "missing" for detail in details
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -34,7 +35,7 @@ class EventData(BaseModel):
     execution_id: str
     workflow_id: str
     status: str = Field(examples=["COMPLETED"])
-    at: str
+    at: datetime
 
 
 class MissedData(BaseModel):
@@ -135,7 +136,7 @@ def _render(batch: list[ExecutionEvent], position: int) -> bytes:
             execution_id=event.execution_id,
             workflow_id=event.workflow_id,
             status=event.status.value,
-            at=event.at.isoformat(),
+            at=event.at,
         )
         parts.append(_message("execution", data.model_dump_json(), event.seq))
     return b"".join(parts)

@@ -181,7 +181,7 @@ class AgentAttemptDocument(BaseModel):
             is_retryable=attempt.is_retryable,
             started_at=attempt.started_at,
             completed_at=attempt.completed_at,
-            duration_seconds=attempt.duration_seconds,
+            duration_seconds=round(attempt.duration_seconds, 6),
             tokens_used=attempt.tokens_used,
             cost=show_money(attempt.cost),
         )

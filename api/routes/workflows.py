@@ -254,12 +254,16 @@ def read_statistics(access: Reader, ref: Reference) -> Statistics:
         paused_count=waiting[ExecutionStatus.PAUSED],
         recent=Recent(
             count=recent.count,
-            duration_p50_s=recent.duration_p50_s,
-            duration_p95_s=recent.duration_p95_s,
+            duration_p50_s=_round(recent.duration_p50_s),
+            duration_p95_s=_round(recent.duration_p95_s),
             tokens_used=recent.tokens_used,
             cost_usd=f"{recent.cost:.8f}",
         ),
     )
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _show(session: OrgSession, workflow: Workflow, response: Response) -> WorkflowDetail:
