@@ -257,6 +257,21 @@ def _find_target(
     )
 
 
+def _deal_places(session: OrgSession, wishes: Sequence[SingleWish], room: QueueRoom) -> list[bool]:
+    """Say which wishes have a place in the queue; one that was fulfilled before takes none."""
+    if room.free >= len(wishes):
+        return [True] * len(wishes)
+    keys = [wish.idempotency_key for wish in wishes if wish.idempotency_key is not None]
+    query = select(ExecutionRow.idempotency_key).where(ExecutionRow.idempotency_key.in_(keys))
+    known, free = set(session.scalars(query)), room.free
+    places: list[bool] = []
+    for wish in wishes:
+        is_new = wish.idempotency_key is None or wish.idempotency_key not in known
+        places.append(not is_new or free > 0)
+        free -= is_new
+    return places
+
+
 def _to_row(id: ExecutionId, wish: SingleWish, now: datetime, *, has_room: bool) -> dict[str, Any]:
     return {
         "id": id,
