@@ -41,6 +41,7 @@ _COMMANDS = (
     ("data", "datasets:app", "Load records that Tenantry keeps.", _KEEP),
     ("audit", "audit:app", "Read the audit trail, and check it.", _KEEP),
     ("orgs", "organizations:app", "Create and list organizations.", _KEEP),
+    ("limits", "limits:app", "Say how much may run and wait at a time.", _KEEP),
     ("users", "users:app", "Say who is in an organization, and as what.", _KEEP),
     ("tokens", "tokens:app", "Make, list and revoke tokens for the API.", _KEEP),
     ("up", "serving:up", "Start everything on this machine, until Ctrl-C.", _RUN),
