@@ -218,7 +218,7 @@ def _take(
     )
     session.execute(
         update(ExecutionRow)
-        .where(ExecutionRow.id.in_(ids))
+        .where(ExecutionRow.org_id == line.org_id, ExecutionRow.id.in_(ids))
         .values(run_id=run.id, lease_token=run.lease_token)
     )
     left = waiting - len(ids)
