@@ -53,7 +53,7 @@ def claim_run(
     ids = [ExecutionId(row.id) for row in rows]
     session.execute(
         update(ExecutionRow)
-        .where(ExecutionRow.id.in_(ids))
+        .where(ExecutionRow.org_id == run.org_id, ExecutionRow.id.in_(ids))
         .values(run_id=run.id, lease_token=run.lease_token)
     )
     return ClaimedRun(run, ids, Trigger(first.trigger))
