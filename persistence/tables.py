@@ -205,8 +205,8 @@ class RunStateRow(Table):
 
 class ExecutionRow(Table):
     __tablename__ = "executions"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
-    org_id: Mapped[str]
     workflow_id: Mapped[str]
     workflow_version: Mapped[int]
     status: Mapped[str] = mapped_column(server_default="PENDING")
@@ -237,6 +237,17 @@ class ExecutionRow(Table):
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     batch_id: Mapped[str | None]
     deadline: Mapped[datetime | None]
+
+
+class ExecutionLabelRow(Table):
+    """One of an execution's `labels`. Triggers keep these rows."""
+
+    __tablename__ = "execution_labels"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(primary_key=True)
+    execution_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class AgentRunRow(Table):

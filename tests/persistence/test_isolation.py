@@ -1,5 +1,6 @@
 """Tenants are held apart by the database: raw SQL as our role, with every table filled."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
@@ -54,7 +55,13 @@ def as_app(database_url, both_full: Database) -> Iterator[Connection]:
 
 def fill_every_table(database: Database, org_id: OrgId) -> None:
     workflow = simple_workflow(database, org_id)
-    queue(database, org_id, workflow)
+    execution = queue(database, org_id, workflow)
+    with database.org(org_id) as session:
+        labels = json.dumps({"label": org_id})
+        session.execute(
+            text("update executions set labels = :labels where id = :id"),
+            {"labels": labels, "id": execution.id},
+        )
     with database.for_platform() as session:
         claimed = claim_run(session, worker="w", lease_s=60)
     assert claimed is not None
