@@ -133,7 +133,7 @@ _BODY: dict[str, Any] = {
         "content": {
             _JSON: {"schema": BatchRequest.model_json_schema()},
             _NDJSON: {
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "minLength": 1},
                 "example": '"Find leads in Ohio"\n{"text": "Find leads in Utah"}\n',
             },
         },

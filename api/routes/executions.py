@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import Cursor, read_cursor, scope_of, unreadable_cursor, write_cursor
 from api.intake import Intake, Requester
 from api.routes import execution_bulk, execution_output
 from api.routes.execution_documents import (
@@ -102,9 +102,7 @@ class ExecutionQuery(BaseModel):
     )
     order: Order = Order.NEWEST
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: Annotated[Text, Field(max_length=MAX_CURSOR_CHARS)] | None = Field(
-        default=None, description="`next_cursor` of the page before."
-    )
+    cursor: Cursor | None = None
     count: bool = Field(default=False, description="Say how many there are, too.")
 
 

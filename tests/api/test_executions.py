@@ -143,6 +143,8 @@ WRONG = [
     ({"priority": 0}, "/priority"),
     ({"priority": "1"}, "/priority"),
     ({"priority": True}, "/priority"),
+    ({"priority": 2.5}, "/priority"),
+    ({"version": 1e300}, "/version"),
     ({"workflow_id": "a\x00"}, "/workflow_id"),
     ({"idempotency_key": ""}, "/idempotency_key"),
     ({"idempotency_key": "x" * 201}, "/idempotency_key"),
