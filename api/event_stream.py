@@ -28,6 +28,7 @@ _PAGE = 500
 # Without news for so long, the connection is tried, and the table looked at once.
 _QUIET_S = 15.0
 _MAX_WAIT_S = 15.0
+_RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -159,15 +160,21 @@ class EventHub:
                 feed.stale = False
                 events = await asyncio.to_thread(self._list, org_id, feed.head or 0)
                 if events:
-                    feed.stale = len(events) == _PAGE
+                    # It may have been woken meanwhile, by a commit that the query did not see.
+                    feed.stale = feed.stale or len(events) == _PAGE
                     feed.move(events[-1].seq, events)
         except TenantryError as error:
-            # The listener wakes every feed when the database is back.
             _LOG.warning("events are not read: %s", error)
+            self._wake_later(org_id)
         except Exception:
             _LOG.exception("events are not read")
+            self._wake_later(org_id)
         finally:
             feed.reading = None
+
+    def _wake_later(self, org_id: OrgId) -> None:
+        # The listener may be well, and this organization have no further news for long.
+        asyncio.get_running_loop().call_later(_RETRY_S, self._wake, org_id)
 
     async def _read_back(self, org_id: OrgId, position: int) -> list[ExecutionEvent]:
         try:
