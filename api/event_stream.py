@@ -17,6 +17,7 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from api.connections import Connection
 from domain.errors import TenantryError
 from domain.ids import OrgId
 from persistence.notifications import ExecutionEvent, get_last_seq, list_events, listen
@@ -197,6 +198,11 @@ class EventStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client goes, stops reading, or the process ends."""
+        connection = scope.get("state", {}).get("connection")
+        if isinstance(connection, Connection):
+            connection.hold_open()
+            # It looks itself whether the client reads, and is kinder to one that is only slow.
+            self.send_timeout = None
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:

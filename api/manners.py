@@ -13,7 +13,7 @@ from api.problems import unexpected_response
 
 _LOG = logging.getLogger("tenantry.api.access")
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,80}")
-_HEADERS = (
+SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -43,7 +43,7 @@ class Manners:
             if message["type"] == "http.response.start":
                 status, is_answered = message["status"], True
                 have = {name.lower() for name, _ in message["headers"]}
-                extra = [(name, value) for name, value in _HEADERS if name not in have]
+                extra = [(name, value) for name, value in SECURITY_HEADERS if name not in have]
                 message["headers"] = [
                     *message["headers"],
                     *extra,
