@@ -12,6 +12,8 @@ from typeid import TypeID
 from api.problems import unexpected_response
 
 _LOG = logging.getLogger("tenantry.api.access")
+# The client left before there was an answer. No status of HTTP: what nginx writes for it.
+UNANSWERED = 499
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,80}")
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -36,7 +38,7 @@ class Manners:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status, is_answered = time.perf_counter(), 500, False
+        started, status, is_answered = time.perf_counter(), UNANSWERED, False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, is_answered

@@ -20,6 +20,8 @@ from domain.pointers import join_pointer
 
 MEDIA_TYPE = "application/problem+json"
 _LOG = logging.getLogger("tenantry.api")
+# Nobody mends more of them at once, and an answer should not be larger than what it answers.
+_MAX_PROBLEMS = 100
 
 
 class ProblemPart(BaseModel):
@@ -121,8 +123,9 @@ def _on_own_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     details = cast(RequestValidationError, error).errors()
+    left_out = len(details) - _MAX_PROBLEMS
     problems: list[Problem] = []
-    for detail in details:
+    for detail in details[:_MAX_PROBLEMS]:
         where, *path = (str(part) for part in detail["loc"])
         pointer = "" if where == "body" else f"/{where}"
         for part in path:
@@ -135,7 +138,8 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     return problem_response(
         request,
         ErrorCode.REQUEST_INVALID,
-        message="The request does not fit the API's document.",
+        message="The request does not fit the API's document."
+        + (f" Only the first {_MAX_PROBLEMS} of its problems are listed." if left_out > 0 else ""),
         hint="Mend the problems that are listed.",
         problems=problems,
     )

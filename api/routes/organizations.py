@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
 from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.request_models import RequestModel
 from api.routes.members import USER_ID_PATTERN
 from domain.catalog import Organization
 from domain.errors import ErrorCode, InvalidInput
@@ -29,11 +30,10 @@ _MAX_NAME_CHARS = 120
 _SCOPE = scope_of()
 
 
-class OrganizationWish(BaseModel):
+class OrganizationWish(RequestModel):
     """An organization to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "Acme", "id": "org_acme", "first_admin": "user_anna"}]
         },

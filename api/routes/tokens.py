@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
+from api.request_models import RequestModel
 from domain.clock import utc_now
 from domain.errors import ErrorCode, InvalidInput
 from domain.ids import TokenId
@@ -20,11 +21,10 @@ _MAX_LIFE = timedelta(days=366)
 Own = Annotated[Access, Depends(allow(Permission.TOKENS_OWN))]
 
 
-class TokenWish(BaseModel):
+class TokenWish(RequestModel):
     """A token to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "nightly import", "scopes": ["executions.execute"]}]
         },
