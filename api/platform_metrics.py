@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.manners import UNANSWERED
 from api.state import ApiState
 from domain.errors import TenantryError
 from persistence.metrics import measure_queue
@@ -34,7 +35,7 @@ class Metrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, is_stream = time.perf_counter(), 500, False
+        started, status, is_stream = time.perf_counter(), UNANSWERED, False
 
         async def send_and_look(message: Message) -> None:
             nonlocal status, is_stream
@@ -48,6 +49,10 @@ class Metrics:
 
         try:
             await self._app(scope, receive, send_and_look)
+        except Exception:
+            # It is answered further out.
+            status = 500
+            raise
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, route_of(scope), f"{status // 100}xx")

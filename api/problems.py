@@ -25,6 +25,8 @@ _WORDS = {
     "model_attributes_type": ("This must be a JSON object.", "See the API's document."),
 }
 _LOG = logging.getLogger("tenantry.api")
+# Nobody mends more of them at once, and an answer should not be larger than what it answers.
+_MAX_PROBLEMS = 100
 
 
 class ProblemPart(BaseModel):
@@ -133,8 +135,9 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
             message="The body is not sent as JSON.",
             hint="Send JSON with `Content-Type: application/json`.",
         )
+    left_out = len(details) - _MAX_PROBLEMS
     problems: list[Problem] = []
-    for detail in details:
+    for detail in details[:_MAX_PROBLEMS]:
         where, *path = (str(part) for part in detail["loc"])
         pointer = "" if where == "body" else f"/{where}"
         for part in path:
@@ -148,7 +151,8 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     return problem_response(
         request,
         ErrorCode.REQUEST_INVALID,
-        message="The request does not fit the API's document.",
+        message="The request does not fit the API's document."
+        + (f" Only the first {_MAX_PROBLEMS} of its problems are listed." if left_out > 0 else ""),
         hint="Mend the problems that are listed.",
         problems=problems,
     )

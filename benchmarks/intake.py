@@ -15,7 +15,6 @@ import threading
 import time
 from datetime import timedelta
 
-from deployments.embedded.ports import choose_port
 from deployments.embedded.stack import open_stack
 from deployments.settings import load_settings
 from domain.clock import utc_now
@@ -108,9 +107,7 @@ def main() -> None:
             with open_roles(url) as database:
                 secret = prepare(database)
             headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-            ours = choose_port()
-            bare = choose_port(taken=frozenset({ours}))
-            with serving("api.service", url, ours), serving("benchmarks.bare_route", url, bare):
+            with serving("api.service", url) as ours, serving("benchmarks.bare_route", url) as bare:
                 for _ in range(options.rounds):
                     for name, port, path in (
                         ("bare", bare, "/executions"),

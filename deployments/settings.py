@@ -179,6 +179,23 @@ class Settings(BaseModel):
     unset, none is. Set it when the API is behind a proxy: the audit trail keeps the addresses of
     those who ask."""
 
+    api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 4_000
+    """Connections to the REST API that are open at a time, event streams included. When there
+    are more, the one is closed whose client has been silent for longest. Each takes an open file:
+    the process raises its own limit as far as the system lets it."""
+
+    api_head_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 10
+    """Seconds that a client of the REST API may take to send a request's headers. Raise it when
+    clients come over very bad lines."""
+
+    api_stall_timeout_s: Annotated[float, Field(ge=0.5, le=600)] = 20
+    """Seconds that a client of the REST API may read nothing of its answer or its events before
+    it is dropped."""
+
+    event_ping_s: Annotated[float, Field(ge=0.1, le=300)] = 15
+    """Seconds between two signs of life in an event stream without events, when its token is
+    looked at again, too. Set it below the time after which your proxy closes idle connections."""
+
     metrics_host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     """Address on which the API process serves figures for Prometheus. Choose one that tenants do
     not reach: the figures are of all organizations together."""
@@ -283,6 +300,10 @@ _KINDS = {
     "max_batch": "whole number",
     "ageing_s": "seconds",
     "api_port": "TCP port",
+    "api_max_connections": "whole number",
+    "api_head_timeout_s": "seconds",
+    "api_stall_timeout_s": "seconds",
+    "event_ping_s": "seconds",
     "metrics_port": "TCP port",
     "max_attempts": "whole number",
     "poll_interval_s": "seconds",

@@ -15,6 +15,7 @@ from api.answers import PROBLEMS
 from api.event_stream import EventHub, EventStream
 from domain.errors import ErrorCode, TenantryError
 from domain.permissions import Permission
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.notifications import ExecutionEvent, get_last_seq, token_allows
 
 router = APIRouter(prefix="/events", tags=["events"], responses=PROBLEMS)
@@ -155,8 +156,12 @@ async def _messages(
 
 
 def _may_stay(access: Access) -> bool:
-    with access.state.database.for_platform() as session:
-        return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+    try:
+        with access.state.database.for_platform() as session:
+            return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+    except DatabaseUnreachable:
+        # Without the database there are no events to hear, either; it is asked again.
+        return True
 
 
 def _render(batch: list[ExecutionEvent], position: int) -> bytes:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -15,6 +14,7 @@ from pydantic import (
 )
 
 from api.answers import READ_WHOLE, Text
+from api.request_models import RequestModel, check_field_count
 from domain.errors import ErrorCode, InvalidInput
 
 MAX_BATCH = 10_000
@@ -69,6 +69,7 @@ LabelKey = Annotated[str, Field(pattern=f"^{_LABEL_KEY}$")]
 LabelValue = Annotated[Text, Field(max_length=_MAX_LABEL_CHARS)]
 Labels = Annotated[
     dict[LabelKey, LabelValue],
+    BeforeValidator(check_field_count),
     Field(
         max_length=_MAX_LABELS,
         description="Free words to find executions by.",
@@ -112,11 +113,10 @@ Input = Annotated[
 ]
 
 
-class ExecutionRequest(BaseModel):
+class ExecutionRequest(RequestModel):
     """An execution to queue."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

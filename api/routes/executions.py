@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
 from api.cursors import Cursor, read_cursor, scope_of, unreadable_cursor, write_cursor
 from api.intake import Intake, Requester
+from api.request_models import RequestModel
 from api.routes import execution_bulk, execution_output
 from api.routes.execution_documents import (
     AgentAttemptDocument,
@@ -78,10 +79,8 @@ class IdempotencyKeysDiffer(InvalidInput):
     subject = "request"
 
 
-class ExecutionQuery(BaseModel):
+class ExecutionQuery(RequestModel):
     """Which executions to list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     workflow_id: WorkflowReference | None = None
     status: list[ExecutionStatus] = Field(

@@ -16,6 +16,7 @@ from api.cursors import (
     unreadable_cursor,
     write_cursor,
 )
+from api.request_models import RequestModel
 from domain.catalog import Member
 from domain.ids import UserId
 from domain.permissions import Permission, Role
@@ -30,11 +31,10 @@ NewUserId = Annotated[str, Path(pattern=USER_ID_PATTERN, max_length=67, examples
 _SCOPE = scope_of()
 
 
-class MemberWish(BaseModel):
+class MemberWish(RequestModel):
     """What somebody shall be."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"role": "editor", "name": "Anna Berg"}]},
     )
 

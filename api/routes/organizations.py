@@ -16,6 +16,7 @@ from api.cursors import (
     unreadable_cursor,
     write_cursor,
 )
+from api.request_models import RequestModel
 from api.routes.members import USER_ID_PATTERN
 from domain.catalog import Organization
 from domain.errors import ErrorCode, InvalidInput
@@ -36,11 +37,10 @@ _MAX_NAME_CHARS = 120
 _SCOPE = scope_of()
 
 
-class OrganizationWish(BaseModel):
+class OrganizationWish(RequestModel):
     """An organization to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "Acme", "id": "org_acme", "first_admin": "user_anna"}]
         },

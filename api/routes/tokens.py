@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
+from api.request_models import RequestModel
 from api.routes.execution_wishes import Moment
 from domain.clock import utc_now
 from domain.errors import ErrorCode, InvalidInput
@@ -21,11 +22,10 @@ _MAX_LIFE = timedelta(days=366)
 Own = Annotated[Access, Depends(allow(Permission.TOKENS_OWN))]
 
 
-class TokenWish(BaseModel):
+class TokenWish(RequestModel):
     """A token to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "nightly import", "scopes": ["executions.execute"]}]
         },

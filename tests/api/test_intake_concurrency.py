@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import URL, text
 
 from deployments.embedded.layout import Home
-from deployments.embedded.ports import choose_port
 from deployments.embedded.stack import EmbeddedStack
 from domain.clock import utc_now
 from domain.errors import ErrorCode
@@ -223,12 +222,8 @@ def deadlocks(stack: EmbeddedStack, cluster: Cluster, database_url: URL) -> Dead
 @contextmanager
 def processes(owner: URL, count: int) -> Iterator[list[int]]:
     """Serve the API in so many processes; give their ports."""
-    ports: list[int] = []
     with ExitStack() as stack:
-        for _ in range(count):
-            ports.append(choose_port(taken=frozenset(ports)))
-            stack.enter_context(serving("api.service", owner, ports[-1]))
-        yield ports
+        yield [stack.enter_context(serving("api.service", owner)) for _ in range(count)]
 
 
 def token_of(database: Database, org_id: OrgId) -> str:
