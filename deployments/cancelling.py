@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled
 
 from deployments.carrying import Carrier
 
@@ -42,6 +43,6 @@ async def watch_cancelling(carrier: Carrier) -> None:
                     limit=_PAGE,
                 )
                 for run in runs:
-                    await carrier.cancel(by_flow_run[run.id])
+                    carrier.stop(by_flow_run[run.id], Cancelled(message="Cancelled in Prefect."))
         except httpx.HTTPError as error:
             _LOG.warning("Prefect did not say what is cancelled: %s", type(error).__name__)

@@ -21,6 +21,7 @@ from domain.executions import LeaseLost
 from domain.ids import RunId
 from domain.runs import ClaimedRun, Run
 from flows.adopt import Refusal, adopt_flow_run
+from flows.fencing import forget_lease, note_lease
 from flows.launch import launch
 from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
@@ -43,7 +44,8 @@ class LiveRun:
     size: int = 1
     flow_run_id: UUID | None = None
     engine: "asyncio.Task[None] | None" = None
-    cancelled: bool = False
+    stopping: State[Any] | None = None
+    """What it shall end as in Prefect, once somebody has stopped it."""
 
 
 @dataclass(slots=True)
@@ -138,21 +140,23 @@ class Carrier:
         name = run_name(claimed.run.id, claimed.execution_ids)
         if flow_run.name != name:
             await self.client.update_flow_run(flow_run.id, name=name)
+        note_lease(flow_run.id, claimed.run.lease_token)
         live.engine = asyncio.create_task(self._run_engine(claimed.run, flow_run))
         try:
             await live.engine
         except asyncio.CancelledError:
-            if not live.cancelled:
+            if live.stopping is None:
                 raise
-            await self._finish_cancelled(claimed.run, flow_run.id)
+            await self._finish_stopped(claimed.run, flow_run.id, live.stopping)
         finally:
+            forget_lease(flow_run.id)
             self._remove(claimed.run)
 
-    async def cancel(self, run_id: RunId) -> None:
-        """Stop a run that somebody cancels in Prefect."""
+    def stop(self, run_id: RunId, state: State[Any]) -> None:
+        """Stop a run, which then ends in `state` in Prefect; stopping it again changes nothing."""
         live = self.live.get(run_id)
-        if live is not None and live.engine is not None and not live.cancelled:
-            live.cancelled = True
+        if live is not None and live.engine is not None and live.stopping is None:
+            live.stopping = state
             live.engine.cancel()
 
     async def drain(self, grace_s: float) -> None:
@@ -199,20 +203,31 @@ class Carrier:
         except (Abort, Pause) as signal:
             # Prefect refused to start it, or it was paused: its states tell the mirror.
             _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)
-            await self._mirror_history(run, flow_run.id)
+            latest = await self._mirror_history(run, flow_run.id)
+            if latest is PrefectStateType.CANCELLING:
+                # Cancelled before it ran: nobody else would ever end it.
+                await self._finish_stopped(run, flow_run.id, Cancelled())
 
-    async def _finish_cancelled(self, run: Run, flow_run_id: UUID) -> None:
+    async def _finish_stopped(self, run: Run, flow_run_id: UUID, state: State[Any]) -> None:
         # The engine has written Crashed over Cancelling; what was asked for is the end.
-        state = Cancelled(message="Cancelled in Prefect.")
         await self.client.set_flow_run_state(flow_run_id, state, force=True)
         await self._mirror_history(run, flow_run_id)
 
-    async def _mirror_history(self, run: Run, flow_run_id: UUID) -> None:
+    async def _mirror_history(self, run: Run, flow_run_id: UUID) -> PrefectStateType | None:
         history = await self.client.read_flow_run_states(flow_run_id)
-        states = [to_run_state(state) for state in history]
-        await asyncio.to_thread(
-            apply, self.runtime.database, run, states, max_attempts=self.runtime.max_attempts
-        )
+        try:
+            await asyncio.to_thread(
+                apply,
+                self.runtime.database,
+                run,
+                [to_run_state(state) for state in history],
+                max_attempts=self.runtime.max_attempts,
+                lease=run.lease_token,
+            )
+        except LeaseLost:
+            _LOG.warning("run %s was taken from this worker", run.id)
+            return None
+        return max(history, key=lambda state: state.timestamp).type if history else None
 
     def _add(self, claimed: ClaimedRun) -> LiveRun:
         run, size = claimed.run, len(claimed.execution_ids)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from deployments.carrying import Carrier
 from domain.errors import TenantryError
+from flows.agent_task import mark_lost
 from persistence.queue import note_worker
 from persistence.runs import renew_leases
 
@@ -35,6 +36,7 @@ async def _keep(carrier: Carrier, lease_s: float, thread: ThreadPoolExecutor) ->
             live = carrier.live.get(tokens[token])
             if live is not None and live.engine is not None and not live.engine.done():
                 _LOG.warning("run %s was taken from this worker", live.run.id)
+                mark_lost(live.run.id)
                 live.engine.cancel()
         await asyncio.sleep(lease_s / 3)
 

@@ -24,6 +24,7 @@ from prefect.workers.base import (
 )
 
 from agents.registry import AgentRegistry, default_registry
+from deployments.calling_off import watch_called_off
 from deployments.cancelling import watch_cancelling
 from deployments.carrying import Carrier
 from deployments.intake import listen_for_work, take_work
@@ -152,6 +153,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),
             watch_cancelling(carrier),
+            watch_called_off(carrier),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 

@@ -154,6 +154,17 @@ class Settings(BaseModel):
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
     change that no hook reported stays unseen."""
 
+    pending_limit_s: Annotated[float, Field(ge=5, le=86400)] = 120
+    """Seconds that a flow run may be pending in Prefect. After that its executions go to another
+    worker. Raise it when workers take long to start a run."""
+
+    event_days: Annotated[float, Field(gt=0, le=3650)] = 7
+    """Days that events of executions are kept for listeners that were away. Raise it when they
+    are away for longer."""
+
+    drift_log_days: Annotated[float, Field(gt=0, le=3650)] = 30
+    """Days that the log of drift, and of what was done about it, is kept."""
+
     drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = 20
     """Seconds that a stopping worker gives its runs to finish before it hands them back. Match
     it to your service manager's stop timeout."""
@@ -309,6 +320,9 @@ _KINDS = {
     "poll_interval_s": "seconds",
     "lease_s": "seconds",
     "reconcile_interval_s": "seconds",
+    "pending_limit_s": "seconds",
+    "event_days": "days",
+    "drift_log_days": "days",
     "drain_grace_s": "seconds",
     "log_level": "one of DEBUG, INFO, WARNING, ERROR",
 }

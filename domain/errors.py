@@ -52,6 +52,7 @@ class ErrorCode(StrEnum):
     EXECUTION_INPUT_MISSING = "execution.input_missing"
     EXECUTION_LOST = "execution.lost"
     EXECUTION_CANCELLED = "execution.cancelled"
+    EXECUTION_DEADLINE_PASSED = "execution.deadline_passed"
     EXECUTION_RUN_DELETED = "execution.run_deleted"
     EXECUTION_IDEMPOTENCY_CONFLICT = "execution.idempotency_conflict"
     EXECUTION_FAILED = "execution.failed"
@@ -86,6 +87,7 @@ class ErrorCode(StrEnum):
     STACK_START_FAILED = "stack.start_failed"
     STACK_BUSY = "stack.busy"
     PREFECT_UNREACHABLE = "prefect.unreachable"
+    LEADERSHIP_LOST = "leadership.lost"
     INTERNAL = "internal.failed"
 
 

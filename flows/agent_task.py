@@ -42,6 +42,19 @@ def open_for_tasks(book: RunBook, connectors: Connectors) -> None:
     _open_books[book.run.id] = (book, connectors)
 
 
+def find_open_book(run_id: RunId) -> RunBook | None:
+    """Find the book of a run whose agents this process is asking."""
+    found = _open_books.get(run_id)
+    return found[0] if found else None
+
+
+def mark_lost(run_id: RunId) -> None:
+    """Note that a run was taken from this process, before it is stopped."""
+    book = find_open_book(run_id)
+    if book is not None:
+        book.is_lost = True
+
+
 def close_for_tasks(book: RunBook) -> None:
     """Forget a run's book."""
     _open_books.pop(book.run.id, None)

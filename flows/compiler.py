@@ -23,7 +23,9 @@ from flows.agent_task import (
     open_for_tasks,
 )
 from flows.artifacts import add_agent_table
+from flows.calling_off import ended_state
 from flows.connectors import make_connectors
+from flows.fencing import check_lease, leave_when_fenced, stop_when_taken
 from flows.hooks import record_cancelling, record_state
 from flows.naming import flow_name
 from flows.redaction import redact_errors
@@ -69,7 +71,7 @@ def compile_workflow(
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             raise RuntimeError("a compiled flow runs inside Prefect's engine only")
-        with redact_errors(f"flow run {context.flow_run.id}"):
+        with redact_errors(f"flow run {context.flow_run.id}"), leave_when_fenced():
             return await _carry(runtime, context.flow_run.id, definition, tasks, agents)
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
@@ -101,16 +103,19 @@ async def _carry(
     agents: Mapping[str, Agent[Any]],
 ) -> State:
     run = await asyncio.to_thread(keep_trying, lambda: find_run_of(runtime, flow_run_id))
+    check_lease(flow_run_id, run)
     book = await asyncio.to_thread(
         keep_trying, lambda: open_book(runtime.database, run, definition)
     )
     connectors = await asyncio.to_thread(keep_trying, lambda: make_connectors(runtime, run.org_id))
     open_for_tasks(book, connectors)
     try:
-        await _walk(book, tasks, agents)
+        with stop_when_taken(book):
+            await _walk(book, tasks, agents)
     finally:
         close_for_tasks(book)
     await add_agent_table(book, execution_url=runtime.execution_url)
+    await book.check_held()
     return _final_state(book)
 
 
@@ -151,6 +156,8 @@ async def _walk(
 
 def _final_state(book: RunBook) -> State:
     total, done = len(book.executions), book.completed_count()
+    if not total and book.called_off:
+        return ended_state(book.called_off.values())
     if done == total:
         return Completed(message=f"{done} completed")
     if done == 0:

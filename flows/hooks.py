@@ -5,23 +5,28 @@ the arguments by name in some places: the parameters must be called `flow, flow_
 """
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
 
+from domain.executions import LeaseLost
+from domain.runs import Run, RunState
+from flows.fencing import find_lease
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
-from flows.runtime import get_runtime
+from flows.runtime import Runtime, get_runtime
+
+_LOG = logging.getLogger("tenantry.flows")
 
 
 async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Mirror a state that Prefect has stored: its id is the one in the history."""
     runtime = get_runtime()
     run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
-    await asyncio.to_thread(
-        apply, runtime.database, run, [to_run_state(state)], max_attempts=runtime.max_attempts
-    )
+    await _mirror(runtime, run, flow_run, [to_run_state(state)])
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -34,10 +39,21 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
     async with get_client() as client:
         history = await client.read_flow_run_states(flow_run.id)
-    await asyncio.to_thread(
-        apply,
-        runtime.database,
-        run,
-        [to_run_state(state) for state in history],
-        max_attempts=runtime.max_attempts,
-    )
+    await _mirror(runtime, run, flow_run, [to_run_state(state) for state in history])
+
+
+async def _mirror(
+    runtime: Runtime, run: Run, flow_run: FlowRun, states: Sequence[RunState]
+) -> None:
+    try:
+        await asyncio.to_thread(
+            apply,
+            runtime.database,
+            run,
+            states,
+            max_attempts=runtime.max_attempts,
+            lease=find_lease(flow_run.id),
+        )
+    except LeaseLost:
+        # This process was asleep, and others have the executions: the steward mirrors this run.
+        _LOG.info("run %s is another's: nothing is mirrored", run.id)

@@ -199,6 +199,7 @@ def to_execution(
         idempotency_key=row.idempotency_key,
         replay_of=ExecutionId(row.replay_of) if row.replay_of else None,
         cancel_requested_at=row.cancel_requested_at,
+        deadline=row.deadline,
         prefect_state_id=str(row.prefect_state_id) if row.prefect_state_id else None,
         prefect_state_at=row.prefect_state_at,
         prefect_flow_run_id=str(prefect_flow_run_id) if prefect_flow_run_id else None,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.executions import LeaseLost
@@ -39,12 +39,18 @@ def add_prefect_run(
 def find_run(session: PlatformSession, flow_run_id: UUID) -> Run | None:
     """Find a run by its Prefect flow run."""
     row = session.scalar(select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id))
-    return _to_run(row) if row else None
+    return to_run(row) if row else None
+
+
+def find_run_by_id(session: PlatformSession, run_id: RunId) -> Run | None:
+    """Find any organization's run by our own id."""
+    row = session.scalar(select(RunRow).where(RunRow.id == run_id))
+    return to_run(row) if row else None
 
 
 def get_run(session: OrgSession, run_id: RunId) -> Run:
     """Read a run. It is there: callers have its id from a row."""
-    return _to_run(session.scalars(select(RunRow).where(RunRow.id == run_id)).one())
+    return to_run(session.scalars(select(RunRow).where(RunRow.id == run_id)).one())
 
 
 def set_flow_run(session: PlatformSession, run: Run, flow_run_id: UUID) -> None:
@@ -84,11 +90,16 @@ def renew_leases(
     return frozenset(tokens) - frozenset(kept)
 
 
-def fence_run(session: PlatformSession, run: Run, *, lease_s: float) -> Run | None:
+def fence_run(
+    session: PlatformSession, run: Run, *, lease_s: float, lapsed: bool = True
+) -> Run | None:
     """Take a run away from a worker that was not heard of; `None` if it was, meanwhile.
 
     From here on the old worker writes nothing. The new lease belongs to the caller, who ends
     the run; killed before that, the lease ends in turn and the run is found again.
+
+    Args:
+        lapsed: only if the lease has ended; `False`: from a worker that lives, too.
     """
     row = session.scalar(
         update(RunRow)
@@ -96,12 +107,21 @@ def fence_run(session: PlatformSession, run: Run, *, lease_s: float) -> Run | No
             RunRow.id == run.id,
             RunRow.lease_token == run.lease_token,
             RunRow.closed_at.is_(None),
-            RunRow.lease_expires_at < func.clock_timestamp(),
+            RunRow.lease_expires_at < func.clock_timestamp() if lapsed else true(),
         )
         .values(lease_token=uuid4(), lease_expires_at=_until(lease_s))
         .returning(RunRow)
     )
-    return _to_run(row) if row else None
+    return to_run(row) if row else None
+
+
+def end_lease(session: PlatformSession, run: Run) -> None:
+    """Give up the lease on a run that was fenced and could not be ended: it is found again."""
+    session.execute(
+        update(RunRow)
+        .where(RunRow.id == run.id, RunRow.lease_token == run.lease_token)
+        .values(lease_expires_at=func.clock_timestamp())
+    )
 
 
 def hold_lease(session: OrgSession, run: Run) -> None:
@@ -123,25 +143,6 @@ def hold_lease(session: OrgSession, run: Run) -> None:
         raise LeaseLost(run.id)
 
 
-def list_open_runs(session: PlatformSession, *, after: RunId | None, limit: int) -> list[Run]:
-    """List runs that are not closed, by rising id."""
-    query = select(RunRow).where(RunRow.closed_at.is_(None)).order_by(RunRow.id).limit(limit)
-    if after is not None:
-        query = query.where(RunRow.id > after)
-    return [_to_run(row) for row in session.scalars(query)]
-
-
-def list_closed_runs(session: PlatformSession, *, since: datetime, limit: int) -> list[Run]:
-    """List runs that were closed lately, newest first: Prefect may have changed its mind."""
-    query = (
-        select(RunRow)
-        .where(RunRow.closed_at >= since, RunRow.prefect_flow_run_id.is_not(None))
-        .order_by(RunRow.closed_at.desc())
-        .limit(limit)
-    )
-    return [_to_run(row) for row in session.scalars(query)]
-
-
 def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
     """List open runs whose lease ended: their worker is gone or frozen."""
     query = (
@@ -150,13 +151,7 @@ def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
         .order_by(RunRow.id)
         .limit(limit)
     )
-    return [_to_run(row) for row in session.scalars(query)]
-
-
-def read_marks(session: PlatformSession, ids: Sequence[RunId]) -> dict[RunId, UUID | None]:
-    """Map runs to the newest Prefect state that was mirrored."""
-    query = select(RunRow.id, RunRow.prefect_state_id).where(RunRow.id.in_(ids))
-    return {RunId(id): state_id for id, state_id in session.execute(query)}
+    return [to_run(row) for row in session.scalars(query)]
 
 
 def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionId]:
@@ -165,15 +160,23 @@ def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionI
     return [ExecutionId(id) for id in session.scalars(query)]
 
 
-def lock_run(session: OrgSession, run_id: RunId) -> bool:
+def lock_run(session: OrgSession, run_id: RunId, *, lease: UUID | None = None) -> bool:
     """Wait for the one right to change a run's rows, until this transaction ends.
+
+    Args:
+        lease: the token under which the caller had the run, if it carried it out.
 
     Returns:
         Whether the run is still open.
+
+    Raises:
+        LeaseLost: the run was taken from the caller: write nothing.
     """
     row = session.execute(
-        select(RunRow.closed_at).where(RunRow.id == run_id).with_for_update()
+        select(RunRow.closed_at, RunRow.lease_token).where(RunRow.id == run_id).with_for_update()
     ).one()
+    if lease is not None and row.lease_token != lease:
+        raise LeaseLost(run_id)
     return row.closed_at is None
 
 
@@ -200,8 +203,15 @@ def add_states(
     return [RunState(r.state_id, StateType(r.type), r.name, r.at) for r in known], added > 0
 
 
-def record_facts(session: OrgSession, run_id: RunId, facts: RunFacts) -> None:
-    """Note a run's newest state; close it when that state is terminal."""
+def record_facts(
+    session: OrgSession, run_id: RunId, facts: RunFacts, *, closed_as: StateType | None
+) -> None:
+    """Note a run's newest state; close it when that state is terminal.
+
+    Args:
+        closed_as: the state that Prefect shall have it in, if it is closed now. What it was
+            closed as before stays.
+    """
     latest = facts.latest
     session.execute(
         update(RunRow)
@@ -215,6 +225,7 @@ def record_facts(session: OrgSession, run_id: RunId, facts: RunFacts) -> None:
             closed_at=func.coalesce(RunRow.closed_at, func.now())
             if latest.type in TERMINAL
             else RunRow.closed_at,
+            closed_as=func.coalesce(RunRow.closed_as, closed_as.value if closed_as else None),
         )
     )
 
@@ -224,7 +235,7 @@ def close_run(session: OrgSession, run_id: RunId) -> None:
     session.execute(
         update(RunRow)
         .where(RunRow.id == run_id, RunRow.closed_at.is_(None))
-        .values(closed_at=func.now())
+        .values(closed_at=func.now(), closed_as=StateType.CRASHED.value)
     )
 
 
@@ -259,7 +270,7 @@ def add_run(
     if row is None:
         query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
         row = session.scalars(query).one()
-    return _to_run(row)
+    return to_run(row)
 
 
 # By the database's clock, not the worker's: leases are compared across machines.
@@ -267,7 +278,8 @@ def _until(lease_s: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
 
 
-def _to_run(row: RunRow) -> Run:
+def to_run(row: RunRow) -> Run:
+    """Turn a row into what the other floors know."""
     return Run(
         id=RunId(row.id),
         org_id=OrgId(row.org_id),
@@ -282,4 +294,4 @@ def _to_run(row: RunRow) -> Run:
 def _closed_as(row: RunRow) -> StateType | None:
     if row.closed_at is None:
         return None
-    return StateType(row.prefect_state_type) if row.prefect_state_type else StateType.CRASHED
+    return StateType(row.closed_as or row.prefect_state_type or StateType.CRASHED)

@@ -176,6 +176,8 @@ class RunRow(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     closed_at: Mapped[datetime | None]
     size: Mapped[int] = mapped_column(server_default="1")
+    # The state that Prefect shall have it in from then on.
+    closed_as: Mapped[str | None]
 
 
 class QueueClockRow(Table):
@@ -307,3 +309,33 @@ class EventRow(Table):
     workflow_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
     statuses: Mapped[list[str]] = mapped_column(ARRAY(Text))
     at: Mapped[datetime]
+
+
+class DriftRow(Table):
+    __tablename__ = "drift_log"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    org_id: Mapped[str]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    here: Mapped[str]
+    there: Mapped[str]
+    action: Mapped[str]
+    is_repaired: Mapped[bool]
+    found_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class StewardRow(Table):
+    __tablename__ = "steward_status"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    leader: Mapped[str | None]
+    leading_since: Mapped[datetime | None]
+    round_at: Mapped[datetime | None]
+    round_seconds: Mapped[float | None]
+    checked_at: Mapped[datetime | None]
+    check_seconds: Mapped[float | None]
+    found: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    repaired: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    left_over: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    lost_workers: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    troubles: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

@@ -49,6 +49,7 @@ _COMMANDS = (
     ("api", "api:api", "Serve the REST API.", _RUN),
     ("worker", "worker_service:worker", "Run a worker, in production.", _RUN),
     ("steward", "steward_service:steward", "Run the steward, in production.", _RUN),
+    ("drift", "drift:drift", "Compare Prefect with our rows, and repair.", _RUN),
     ("settings", "environment:settings", "List all settings and what they mean.", _RUN),
 )
 

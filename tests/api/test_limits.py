@@ -269,6 +269,8 @@ def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Datab
     assert f'{line}status_class="4xx"}} 1.0' in shown
     assert 'route="unmatched"' in shown
     assert "tenantry_queue_waiting 1.0" in shown
+    assert "tenantry_open_runs 0.0" in shown
+    assert "tenantry_lost_workers_total 0.0" in shown
     assert "tok_x" not in shown
     assert ACME not in shown
     assert "xxxx" not in shown
