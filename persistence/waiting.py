@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from domain.errors import ErrorCode
 from domain.executions import ExecutionNotFound, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.waiting import WaitFacts
@@ -37,15 +38,14 @@ where r.closed_at is null group by 1 order by 2 desc, 1 limit 3
 
 @dataclass(frozen=True, slots=True)
 class WorkersSeen:
-    """Who works at the moment, on the whole platform."""
+    """Who works at the moment, on the whole platform, and whether Prefect answered of late."""
 
     workers: int
     places: int
+    is_prefect_away: bool
 
 
-def find_place(
-    session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen, *, is_prefect_away: bool
-) -> WaitFacts:
+def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen) -> WaitFacts:
     """Gather what tells why an execution waits.
 
     Raises:
@@ -71,20 +71,26 @@ def find_place(
         workflow_is_paused=row.workflow_is_paused,
         busiest=busiest,
         workers=seen.workers,
-        is_prefect_away=is_prefect_away,
+        is_prefect_away=seen.is_prefect_away,
         started_per_s=row.started / _RATE_S,
     )
 
 
 def see_workers(session: PlatformSession) -> WorkersSeen:
-    """Count the workers that gave a sign of life, and the runs that they carry at most."""
-    row = session.execute(
-        text(
-            "select count(*) as workers, coalesce(sum(slots), 0) as places from workers "
-            "where expires_at > clock_timestamp() and not is_draining"
-        )
-    ).one()
-    return WorkersSeen(row.workers, row.places)
+    """Count the workers that gave a sign of life, and the runs that they carry at most.
+
+    That Prefect is away is what the steward's last round met; an old round tells nothing.
+    """
+    row = session.execute(_SEEN, {"code": ErrorCode.PREFECT_UNREACHABLE.value}).one()
+    return WorkersSeen(row.workers, row.places, is_prefect_away=bool(row.is_prefect_away))
+
+
+_SEEN = text("""
+select count(*) as workers, coalesce(sum(slots), 0) as places,
+    (select bool_or(t.value = :code) from steward_status s, jsonb_each_text(s.troubles) t
+        where s.round_at > now() - interval '2 minutes') as is_prefect_away
+from workers where expires_at > clock_timestamp() and not is_draining
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
+from api.request_models import RequestModel
 from domain.clock import utc_now
 from domain.executions import ExecutionStatus
 from domain.ids import ExecutionId
@@ -37,7 +38,9 @@ class BlockerDocument(BaseModel):
 
     kind: BlockerKind
     message: str = Field(examples=["12 executions of your organization come before it."])
-    hint: str
+    hint: str = Field(
+        examples=["Ask with a smaller `priority` number next time if it is more urgent than they."]
+    )
     count: int | None = Field(examples=[12])
 
     @classmethod
@@ -51,7 +54,7 @@ class BlockerDocument(BaseModel):
 class Explanation(BaseModel):
     """Why an execution waits."""
 
-    execution_id: str
+    execution_id: str = Field(examples=["exec_01jd3m3k7e9c5v2x8w4z6a1b0d"])
     status: ExecutionStatus
     waiting_since: datetime
     blockers: list[BlockerDocument] = Field(description="The most decisive first; never empty.")
@@ -84,11 +87,10 @@ class OrgLimitsDocument(BaseModel):
     is_paused: bool = Field(description="Nothing of it is started.")
 
 
-class WorkflowLimitsDocument(BaseModel):
+class WorkflowLimitsDocument(RequestModel):
     """What a workflow may have at a time."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"max_running": 50, "max_batch": 25, "is_paused": False}]},
     )
 
@@ -120,7 +122,7 @@ def explain_execution(execution_id: Id, access: ExecutionReader) -> Explanation:
     with access.state.database.for_platform() as session:
         seen = see_workers(session)
     with access.open(snapshot=True) as session:
-        facts = find_place(session, ExecutionId(execution_id), seen, is_prefect_away=False)
+        facts = find_place(session, ExecutionId(execution_id), seen)
     return Explanation(
         execution_id=execution_id,
         status=facts.status,

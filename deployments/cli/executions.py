@@ -96,7 +96,7 @@ def explain(execution_id: Annotated[str, Parameter(name="ID")], /, *, call: Invo
         with desk.installation.database.for_platform() as session:
             seen = see_workers(session)
         with desk.session(snapshot=True) as session:
-            facts = find_place(session, ExecutionId(execution_id), seen, is_prefect_away=False)
+            facts = find_place(session, ExecutionId(execution_id), seen)
     blockers, expected = find_blockers(facts), expect_start(facts, now=utc_now())
     if call.as_json:
         show_json(

@@ -70,7 +70,7 @@ def test_of_many_in_one_run_only_the_called_off_ones_end_and_are_asked_for_no_mo
     workflow = save_workflow(database, ACME, chain("Many", first, second))
     ids = [queue(database, ACME, workflow).id for _ in range(4)]
     set_deadline(database, ids[1], utc_now() + timedelta(hours=1))
-    services.batch_worker()
+    services.worker()
     services.steward()
     running = wait_until_running(database, ids[0])
     cancel(database, ids[0])

@@ -225,7 +225,7 @@ def blockers(database: Database, id: ExecutionId) -> list[BlockerKind]:
     with database.for_platform() as session:
         seen = see_workers(session)
     with database.org(ACME) as session:
-        facts = find_place(session, id, seen, is_prefect_away=False)
+        facts = find_place(session, id, seen)
     return [blocker.kind for blocker in find_blockers(facts)]
 
 
@@ -249,7 +249,13 @@ def test_it_is_told_why_an_execution_waits(database: Database):
     assert blockers(database, ids[2]) == [BlockerKind.ENDED]
     with database.for_platform() as session:
         forget_worker(session, "w")
-    assert blockers(database, ids[1])[0] is BlockerKind.NO_WORKER
+        session.execute(
+            text(
+                "update steward_status set round_at = now(),"
+                ' troubles = \'{"publish": "prefect.unreachable"}\''
+            )
+        )
+    assert blockers(database, ids[1])[:2] == [BlockerKind.NO_WORKER, BlockerKind.PREFECT_AWAY]
 
 
 def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
@@ -257,7 +263,7 @@ def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
     claim(database, runs=1, max_batch=10)
     (id,) = fill(database, ACME, simple_workflow(database, ACME), 1)
     with database.org(ACME) as session:
-        facts = find_place(session, id, WorkersSeen(0, 0), is_prefect_away=False)
+        facts = find_place(session, id, WorkersSeen(0, 0, is_prefect_away=False))
     assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
 
 

@@ -55,10 +55,6 @@ class Services:
         """Start a worker that knows the probe."""
         return self._start("tests.support.worker_main", *arguments)
 
-    def batch_worker(self) -> subprocess.Popen[bytes]:
-        """Start a worker that puts all that waits of a workflow into one run."""
-        return self._start("tests.support.batch_main")
-
     def steward(self) -> subprocess.Popen[bytes]:
         """Start a steward."""
         return self._start("deployments.steward")
