@@ -77,7 +77,7 @@ def measure_coalesced(
         if is_cut:
             _wait_quiet(connection, batch_id)
         counters = _counters(connection, ids)
-        runs = check_rows(
+        completed, runs = check_rows(
             connection,
             batch_id,
             queued=executions,
@@ -89,7 +89,7 @@ def measure_coalesced(
         count=done,
         elapsed_s=elapsed_s,
         cut_off_of=executions if is_cut else None,
-        facts={"flow runs": runs, "mean batch": round(done / max(runs, 1), 1)},
+        facts={"flow runs": runs, "mean batch": round(completed / max(runs, 1), 1)},
     )
 
 
@@ -101,14 +101,14 @@ def check_rows(
     succeeded: int,
     failed: int,
     all_done: bool,
-) -> int:
+) -> tuple[int, int]:
     """Hold what a batch has left in the tables against what it must have left.
 
     Args:
         succeeded: by how much the workflows' success counters have grown; `failed` likewise.
 
     Returns:
-        How many runs carried it.
+        How many are completed, and how many runs carried them.
 
     Raises:
         BenchFailed: it names the first figure that is wrong.
@@ -126,7 +126,7 @@ def check_rows(
     _expect("audit rows of ends", audit_completed, completed)
     _expect("events of ends", events, completed)
     _check_outputs(connection, batch_id, completed)
-    return runs
+    return completed, runs
 
 
 def _queue(ground: Ground, tenants: Sequence[Tenant], executions: int, batch_id: str) -> None:

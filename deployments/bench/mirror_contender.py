@@ -5,9 +5,8 @@ its row and its agents' answers, is written between the timed parts.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from typing import TypeVar
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from uuid import uuid4
 
 from sqlalchemy import make_url, text
@@ -31,9 +30,9 @@ from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.runs import add_prefect_run
 from persistence.sessions import Database, open_database
 
-T = TypeVar("T")
-TRANSITIONS = ("added as PENDING", "to RUNNING", "to COMPLETED")
-_BESIDE = "three answers kept (not counted)"
+ADDED, STARTED, ENDED = "added as PENDING", "to RUNNING", "to COMPLETED"
+_BESIDE = "three answers kept (beside, not counted)"
+STAGES = (ADDED, STARTED, ENDED, _BESIDE)
 _CARRY = text("update executions set run_id = :run_id, lease_token = :token where id = any(:ids)")
 
 
@@ -65,19 +64,23 @@ def serve(answers: Answers) -> None:
 
 def _measure(database: Database, tenant: Tenant, *, size: int, seconds: float) -> JsonObject:
     count, cpu, began = 0, time.process_time(), time.monotonic()
-    spent = dict.fromkeys((*TRANSITIONS, _BESIDE), 0.0)
+    spent = {name: 0.0 for name in STAGES}
     while count == 0 or time.monotonic() - began < seconds:
-        ids = _timed(spent, TRANSITIONS[0], lambda: _add(database, tenant, size))
+        with _clock(spent, ADDED):
+            ids = _add(database, tenant, size)
         run = _start_run(database, tenant, ids)
         running = _state(StateType.RUNNING)
-        _timed(spent, TRANSITIONS[1], lambda: apply(database, run, [running]))
-        _timed(spent, _BESIDE, lambda: _keep_answers(database, tenant, run, ids))
+        with _clock(spent, STARTED):
+            apply(database, run, [running])
+        with _clock(spent, _BESIDE):
+            _keep_answers(database, tenant, run, ids)
         completed = _state(StateType.COMPLETED)
-        _timed(spent, TRANSITIONS[2], lambda: apply(database, run, [completed]))
+        with _clock(spent, ENDED):
+            apply(database, run, [completed])
         count += size
     return {
         "count": count,
-        "elapsed_s": sum(spent[name] for name in TRANSITIONS),
+        "elapsed_s": sum(spent[name] for name in STAGES if name != _BESIDE),
         "cpu_s": time.process_time() - cpu,
         "stages_ms": {name: spent[name] / count * 1000 for name in spent},
     }
@@ -141,11 +144,11 @@ def _state(type: StateType) -> RunState:
     return RunState(id=uuid4(), type=type, name=type.value.title(), at=utc_now())
 
 
-def _timed(spent: dict[str, float], name: str, act: Callable[[], T]) -> T:
+@contextmanager
+def _clock(spent: dict[str, float], name: str) -> Generator[None]:
     began = time.perf_counter()
-    done = act()
+    yield
     spent[name] += time.perf_counter() - began
-    return done
 
 
 def _sum_up(calls: Calls, first: int, measured: JsonObject) -> list[JsonValue]:

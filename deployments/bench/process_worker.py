@@ -16,6 +16,7 @@ from deployments.bench.ground import Ground
 from deployments.embedded.processes import end_with_parent
 
 _POOL = "bench-process"
+_WORKER = ("worker", "start", "--type", "process", "--pool", _POOL)
 _ENTRYPOINT = "deployments.bench.bare_flow.bare"
 _START_LIMIT_S, _RUN_LIMIT_S, _LOOK_S = 90.0, 90.0, 0.05
 _STOP_S = 20
@@ -31,8 +32,7 @@ def process_worker(ground: Ground) -> Generator[Callable[[], Measured]]:
     environ = {**ground.environ(), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with (ground.folder / "process-worker.log").open("w", encoding="utf-8") as log:
         worker = subprocess.Popen(
-            [*(sys.executable, "-m", "prefect", "worker", "start"), "--type", "process"]
-            + ["--pool", _POOL, "--name", "bench"],
+            [sys.executable, "-m", "prefect", *_WORKER],
             env=environ,
             cwd=ground.folder,
             stdout=log,
@@ -55,12 +55,12 @@ def process_worker(ground: Ground) -> Generator[Callable[[], Measured]]:
 def _deploy(client: httpx.Client) -> str:
     """Deploy the flow once the worker has made its pool."""
     deadline = time.monotonic() + _START_LIMIT_S
-    while client.get(f"/work_pools/{_POOL}").status_code != httpx.codes.OK:
+    while not client.get(f"/work_pools/{_POOL}").is_success:
         if time.monotonic() > deadline:
             raise BenchFailed("Prefect's process worker did not start.")
         time.sleep(_LOOK_S)
     flow = _post(client, "/flows/", {"name": "bench-bare"})
-    wish = {
+    wish: dict[str, Any] = {
         "name": "process",
         "flow_id": flow["id"],
         "entrypoint": _ENTRYPOINT,

@@ -48,6 +48,7 @@ _COMMANDS = (
     ("api", "api:api", "Serve the REST API.", _RUN),
     ("worker", "worker_service:worker", "Run a worker, in production.", _RUN),
     ("steward", "steward_service:steward", "Run the steward, in production.", _RUN),
+    ("bench", "benchmark:bench", "Measure it beside bare Prefect and DBOS.", _RUN),
     ("settings", "environment:settings", "List all settings and what they mean.", _RUN),
 )
 
