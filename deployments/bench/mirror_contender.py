@@ -47,7 +47,7 @@ def serve(answers: Answers) -> None:
     )
     with closing(database):
         (tenant,) = add_tenants(database, 1)
-        _measure(database, tenant, size=1, seconds=0.5)
+        measure_mirror(database, tenant, size=1, seconds=0.5)
         answers.give({})
         calls: Calls | None = None
         while question := answers.next_question():
@@ -55,14 +55,15 @@ def serve(answers: Answers) -> None:
                 calls = Calls()
                 watch_statements(calls)
             first = len(calls.rows) if calls else 0
-            measured = _measure(
+            measured = measure_mirror(
                 database, tenant, size=question["size"], seconds=question["seconds"]
             )
             measured["statements"] = _sum_up(calls, first, measured) if calls else []
             answers.give(measured)
 
 
-def _measure(database: Database, tenant: Tenant, *, size: int, seconds: float) -> JsonObject:
+def measure_mirror(database: Database, tenant: Tenant, *, size: int, seconds: float) -> JsonObject:
+    """Carry executions through their three transitions, `size` at a time, until the time is up."""
     count, cpu, began = 0, time.process_time(), time.monotonic()
     spent = {name: 0.0 for name in STAGES}
     while count == 0 or time.monotonic() - began < seconds:
@@ -118,10 +119,10 @@ def _start_run(database: Database, tenant: Tenant, ids: Sequence[ExecutionId]) -
 
 
 def _keep_answers(database: Database, tenant: Tenant, run: Run, ids: Sequence[ExecutionId]) -> None:
-    data = steps.make_input(0)
+    data = [steps.make_input(number) for number in range(len(ids))]
     for name, step in zip(AGENTS, (steps.read_request, steps.qualify, steps.report), strict=True):
-        data = step(data)
-        answered = [_answer(run, id, name, data) for id in ids]
+        data = [step(each) for each in data]
+        answered = [_answer(run, id, name, each) for id, each in zip(ids, data, strict=True)]
         with database.org(tenant.org_id) as session:
             add_agent_runs(session, run, name, answered)
 

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,15 +172,10 @@ def _write(path: Path, samples: _Samples, calls: Calls) -> None:
         rows = list(calls.rows)
     document: JsonObject = {
         "total_s": samples.total_s,
-        "by_library": _largest(samples.by_library, 25),
-        "by_function": _largest(samples.by_function, 80),
+        "by_library": {**samples.by_library},
+        "by_function": {**samples.by_function},
         "calls": [list[JsonValue](row) for row in rows],
     }
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(document), encoding="utf-8")
     temporary.replace(path)
-
-
-def _largest(seconds: Mapping[str, float], number: int) -> JsonObject:
-    order = sorted(seconds.items(), key=lambda item: -item[1])
-    return dict(order[:number])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _SETTLE_LOOK_S = 0.5
-_SETTLED_SHARE = 0.12  # of one CPU, all processes together
+_SETTLED_SHARE = 0.25  # of one CPU, all processes together; what is left over takes all of one
 _SETTLE_LIMIT_S = 20.0
 
 

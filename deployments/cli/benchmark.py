@@ -3,9 +3,8 @@
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.text import Text
 
-from deployments.bench.figures import COALESCED
+from deployments.bench.figures import COALESCED, PROCESS_WORKER
 from deployments.bench.report import (
     COLUMNS,
     outcome_document,
@@ -15,30 +14,39 @@ from deployments.bench.report import (
 )
 from deployments.bench.running import ALL, Outcome, run_bench
 from deployments.bench.turns import Plan
+from deployments.cli.benchmark_studies import (
+    read_study,
+    show_problems,
+    show_profile,
+    show_study,
+)
 from deployments.cli.invocation import BAD_RESULT, DONE, CommandInvalid, Invoked
-from deployments.cli.screen import Progress, answers, clean, make_table, remarks, show_json
+from deployments.cli.screen import Progress, answers, clean, make_table, show_json
 from domain.text import quote
 
-_QUICK_S, _QUICK_EXECUTIONS, _QUICK_ORGS, _QUICK_LIMIT_S = 1.5, 200, 2, 15.0
+Flag = Annotated[bool, Parameter(negative="")]
 
 
 def bench(
     *,
     call: Invoked,
-    executions: Annotated[int | None, Parameter(name=("--executions",))] = None,
+    executions: int | None = None,
     orgs: int | None = None,
     rounds: int | None = None,
     seconds: float | None = None,
     limit: float | None = None,
     only: str | None = None,
-    quick: Annotated[bool, Parameter(negative="")] = False,
-    strict: Annotated[bool, Parameter(negative="")] = False,
+    quick: Flag = False,
+    strict: Flag = False,
+    profile: Flag = False,
+    growth: str | None = None,
+    sweep: str | None = None,
 ) -> int:
     """Measure Tenantry beside bare Prefect and DBOS, in turns, on one PostgreSQL.
 
     It starts everything for itself, in a folder that it removes at the end; an installation of
-    yours is not touched. With the defaults it takes a quarter of an hour, and is worth nothing
-    on a machine that does something else meanwhile.
+    yours is not touched. It takes a quarter of an hour, and is worth nothing on a machine that
+    does something else meanwhile.
 
     Args:
         executions: Coalesced: executions in each round (20,000).
@@ -49,33 +57,61 @@ def bench(
         only: Which contenders, with commas: bare, dbos, single, coalesced, mirror, process_worker.
         quick: One short round, to see that it works; the figures mean little.
         strict: Exit with 1 also when something could not be measured.
+        profile: Show instead where Tenantry's time goes: CPU, HTTP calls, SQL statements.
+        growth: Measure instead how the cost grows, such as 1000,10000,100000 executions.
+        sweep: Measure instead a worker's setting, such as TENANTRY_WORKER_LIMIT=2,8,32.
     """
-    default = Plan(only=frozenset(ALL))
-    plan = Plan(
-        only=_read_names(only, quick=quick),
-        rounds=rounds or (1 if quick else default.rounds),
-        seconds=seconds or (_QUICK_S if quick else default.seconds),
-        executions=executions or (_QUICK_EXECUTIONS if quick else default.executions),
-        orgs=orgs or (_QUICK_ORGS if quick else default.orgs),
-        limit_s=limit or (_QUICK_LIMIT_S if quick else default.limit_s),
-    )
-    _check(plan)
+    plan = _make_plan(executions, orgs, rounds, seconds, limit, only=only, quick=quick)
+    study = read_study(growth=growth, sweep=sweep, orgs=plan.orgs)
     with Progress("Starting PostgreSQL and Prefect", show_after_s=0) as progress:
+        if profile:
+            return show_profile(plan, say=progress.say, as_json=call.as_json)
+        if study is not None:
+            return show_study(study, plan, say=progress.say, as_json=call.as_json)
         outcome = run_bench(plan, say=progress.say)
     if call.as_json:
         show_json(outcome_document(outcome, rounds=plan.rounds))
     else:
         _show(outcome)
-    for problem in outcome.problems:
-        remarks().print(Text.assemble(("✗ ", "bold red"), clean(problem)))
+    show_problems(outcome.problems)
     is_whole = all(line.missing is None for line in outcome.lines)
     return DONE if not outcome.problems and (is_whole or not strict) else BAD_RESULT
 
 
-def _read_names(only: str | None, *, quick: bool) -> frozenset[str]:
-    if only is None:
-        # Prefect's process worker takes half a minute to begin with.
-        return frozenset(ALL) - ({"process_worker"} if quick else set())
+def _make_plan(
+    executions: int | None,
+    orgs: int | None,
+    rounds: int | None,
+    seconds: float | None,
+    limit: float | None,
+    *,
+    only: str | None,
+    quick: bool,
+) -> Plan:
+    default = Plan(only=frozenset(ALL))
+    if quick:
+        default = Plan(
+            # Prefect's process worker takes half a minute to begin with.
+            only=default.only - {PROCESS_WORKER},
+            rounds=1,
+            seconds=1.5,
+            executions=200,
+            orgs=2,
+            limit_s=15,
+        )
+    plan = Plan(
+        only=default.only if only is None else _read_names(only),
+        rounds=default.rounds if rounds is None else rounds,
+        seconds=default.seconds if seconds is None else seconds,
+        executions=default.executions if executions is None else executions,
+        orgs=default.orgs if orgs is None else orgs,
+        limit_s=default.limit_s if limit is None else limit,
+    )
+    _check(plan)
+    return plan
+
+
+def _read_names(only: str) -> frozenset[str]:
     names = frozenset(name.strip().replace("-", "_") for name in only.split(","))
     unknown = sorted(names - set(ALL))
     if unknown:
