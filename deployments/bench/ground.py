@@ -99,14 +99,13 @@ class Ground:
         )
 
     def environ(self) -> dict[str, str]:
-        """Give the environment of a process that talks to this Prefect."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        return {
-            **clean,
-            **prefect_client_environ(self.settings),
-            PREFECT_API_URL: self.stack.prefect_api_url,
-            "PYTHONPATH": str(ROOT),
-        }
+        """Give the environment of a contender's process: nothing of ours but what is set here."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        environ |= prefect_client_environ(self.settings)
+        environ["PYTHONPATH"] = str(ROOT)
+        if self.settings.prefect_api_url is not None:
+            environ[PREFECT_API_URL] = self.settings.prefect_api_url
+        return environ
 
     def start_services(self) -> None:
         """Start steward and API, and wait until they are ready."""
@@ -148,12 +147,13 @@ class Ground:
 
 
 @contextmanager
-def open_ground(*, say: Say) -> Generator[Ground]:
-    """Start PostgreSQL and Prefect, with our tables; stop all and remove all at the end."""
+def open_ground(*, prefect: bool, say: Say) -> Generator[Ground]:
+    """Start PostgreSQL with our tables and, if wanted, Prefect; at the end stop and remove all."""
     folder = _make_folder()
     try:
         settings = load_settings({"TENANTRY_HOME": str(folder / "home")})
-        with open_stack(settings, (POSTGRES, PREFECT), on_progress=say) as stack:
+        wanted = (POSTGRES, PREFECT) if prefect else (POSTGRES,)
+        with open_stack(settings, wanted, on_progress=say) as stack:
             found = stack.settings.model_copy(
                 update={"audit_key": SecretStr(new_audit_key()), "api_port": choose_port()}
             )

@@ -24,6 +24,7 @@ from persistence.audit import verify_audit
 
 ALL = (BARE, DBOS, SINGLE, COALESCED, MIRROR, PROCESS_WORKER)
 NEEDS_TENANTRY = frozenset({SINGLE, COALESCED})
+NEEDS_PREFECT = NEEDS_TENANTRY | {BARE, PROCESS_WORKER}
 
 
 @dataclass(slots=True)
@@ -42,7 +43,8 @@ def run_bench(plan: Plan, *, say: Say) -> Outcome:
     What goes wrong with one contender stands in `problems`; the others are measured.
     """
     outcome = Outcome()
-    with open_ground(say=say) as ground, ExitStack() as stack:
+    prefect = bool(plan.only & NEEDS_PREFECT)
+    with open_ground(prefect=prefect, say=say) as ground, ExitStack() as stack:
         tenants: Sequence[Tenant] = ()
         if plan.only & NEEDS_TENANTRY:
             say("Starting worker, steward and API")
@@ -102,7 +104,7 @@ def check_trails(ground: Ground, tenants: Sequence[Tenant]) -> list[str]:
 @contextmanager
 def open_tenantry(orgs: int, *, say: Say) -> Generator[tuple[Ground, list[Tenant]]]:
     """Start everything but a worker, for a study of Tenantry alone."""
-    with open_ground(say=say) as ground:
+    with open_ground(prefect=True, say=say) as ground:
         say("Starting steward and API")
         yield ground, start_tenantry(ground, orgs)
 

@@ -17,7 +17,7 @@ STUDY_COLUMNS = (
     "",
 )
 TABLE_COLUMNS = ("table", "rows#", "table MB#", "indexes MB#", "bytes a row#")
-PROFILE_COLUMNS = ("what", "each#", "ms#")
+PROFILE_COLUMNS = ("what", "calls#", "ms a call#", "ms#")
 
 
 def study_rows(study: Study) -> list[tuple[str, ...]]:
@@ -56,25 +56,29 @@ def table_size_rows(tables: Sequence[TableSize]) -> list[tuple[str, ...]]:
     ]
 
 
-def profile_rows(phase: Phase) -> list[tuple[str, str, str]]:
-    """Lay one phase out in `PROFILE_COLUMNS`: stages, CPU, then calls, the dearest first."""
-    rows = [("— stages —", "", "")]
+def profile_rows(phase: Phase) -> list[tuple[str, str, str, str]]:
+    """Lay one phase out in `PROFILE_COLUMNS`: stages, CPU, then calls, the dearest first.
+
+    Calls and the last column are for each execution.
+    """
+    rows = [("— stages, by the clock —", "", "", "")]
     rows += [
-        (name, "", f"{sum(times) / len(times):,.2f}")
+        (name, "", "", f"{sum(times) / len(times):,.2f}")
         for name, times in phase.measured.stages_ms.items()
         if times
     ]
     if phase.by_library:
-        rows.append(("— CPU of the worker, by library —", "", f"{phase.cpu_ms:,.2f}"))
-        rows += [(name, "", f"{ms:,.2f}") for name, ms in phase.by_library.items()]
-        rows.append(("— CPU of the worker, with all that is called —", "", ""))
-        rows += [(name, "", f"{ms:,.2f}") for name, ms in phase.by_function.items()]
+        rows.append(("— CPU of the worker, by library —", "", "", f"{phase.cpu_ms:,.2f}"))
+        rows += [(name, "", "", f"{ms:,.2f}") for name, ms in phase.by_library.items()]
+        rows.append(("— CPU of the worker, with all that is called —", "", "", ""))
+        rows += [(name, "", "", f"{ms:,.2f}") for name, ms in phase.by_function.items()]
     for title, calls in (("HTTP calls", phase.http), ("SQL statements", phase.sql)):
         if calls:
-            rows.append((f"— {title} —", f"{_total(calls):,.2f}", ""))
-            rows += [(call.text, f"{call.each:,.2f}", f"{call.ms:,.2f}") for call in calls]
+            number, total_ms = sum(c.each for c in calls), sum(c.each * c.ms for c in calls)
+            rows.append((f"— {title} —", f"{number:,.2f}", "", f"{total_ms:,.2f}"))
+            rows += [_call_row(call) for call in calls]
     return rows
 
 
-def _total(calls: Sequence[Call]) -> float:
-    return sum(call.each for call in calls)
+def _call_row(call: Call) -> tuple[str, str, str, str]:
+    return call.text, f"{call.each:,.2f}", f"{call.ms:,.2f}", f"{call.each * call.ms:,.2f}"

@@ -25,7 +25,7 @@ from deployments.bench.tenants import Tenant, make_token
 from domain.json_data import JsonObject
 
 DBOS_MISSING = "DBOS is not installed: uv sync --group bench"
-_BARE_AT_ONCE, _DBOS_AT_ONCE, _SINGLE_AT_ONCE = (1, 8), (1, 8, 32), (1, 8)
+_BARE_AT_ONCE, _DBOS_AT_ONCE = (1, 8), (1, 8, 32)
 _WARM_UP_S = 2.0
 
 
@@ -42,6 +42,7 @@ class Plan:
     orgs: int = 10
     limit_s: float = 120.0
     """Coalesced: when a round is cut off."""
+    single_at_once: tuple[int, ...] = (1, 8)
     mirror_sizes: tuple[int, ...] = (1, 100, 1000)
     process_worker_runs: int = 3
     """How many runs of Prefect's process worker are measured, one in each of the first rounds."""
@@ -92,7 +93,7 @@ def make_turns(
         measure_single(ground, tenants[0], token, at_once=1, seconds=_WARM_UP_S)
         turns += [
             Turn(SINGLE, number, _posting(plan, ground, tenants[0], token, number), plan.rounds)
-            for number in _SINGLE_AT_ONCE
+            for number in plan.single_at_once
         ]
     if COALESCED in plan.only:
         turns.append(Turn(COALESCED, None, _coalescing(plan, ground, tenants), plan.rounds))

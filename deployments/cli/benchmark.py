@@ -98,6 +98,8 @@ def _make_plan(
             executions=200,
             orgs=2,
             limit_s=15,
+            single_at_once=(1,),
+            mirror_sizes=(1, 100),
         )
     plan = Plan(
         only=default.only if only is None else _read_names(only),
@@ -106,6 +108,8 @@ def _make_plan(
         executions=default.executions if executions is None else executions,
         orgs=default.orgs if orgs is None else orgs,
         limit_s=default.limit_s if limit is None else limit,
+        single_at_once=default.single_at_once,
+        mirror_sizes=default.mirror_sizes,
     )
     _check(plan)
     return plan

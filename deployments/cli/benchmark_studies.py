@@ -41,7 +41,7 @@ def show_profile(plan: Plan, *, say: Say, as_json: bool) -> int:
         show_json(profile_document(phases))
         return DONE
     for phase in phases:
-        table = make_table(*PROFILE_COLUMNS, title=f"{phase.title}: ms for each execution or call")
+        table = make_table(*PROFILE_COLUMNS, title=f"{phase.title}: for each execution")
         for row in profile_rows(phase):
             table.add_row(*(clean(cell) for cell in row))
         answers().print(table)
