@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from deployments.bench.failures import BenchFailed
-from deployments.bench.figures import Measured
+from deployments.bench.figures import PROCESS_WORKER, Measured
 from deployments.bench.ground import Ground
 from deployments.embedded.processes import end_with_parent
 
@@ -39,11 +39,13 @@ def process_worker(ground: Ground) -> Generator[Callable[[], Measured]]:
             stderr=log,
             preexec_fn=end_with_parent(signal.SIGKILL),
         )
+    ground.others[PROCESS_WORKER] = worker.pid
     try:
         with httpx.Client(base_url=ground.stack.prefect_api_url, timeout=30) as client:
             deployment_id = _deploy(client)
             yield lambda: _measure(client, deployment_id)
     finally:
+        del ground.others[PROCESS_WORKER]
         worker.send_signal(signal.SIGINT)
         try:
             worker.wait(timeout=_STOP_S)

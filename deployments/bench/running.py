@@ -16,6 +16,7 @@ from deployments.bench.figures import (
     Measured,
 )
 from deployments.bench.ground import Ground, Say, open_ground
+from deployments.bench.process_worker import process_worker
 from deployments.bench.tenants import Tenant, add_tenants, wait_published
 from deployments.bench.turns import DBOS_MISSING, Plan, Turn, has_dbos, make_turns
 from deployments.bench.usage import cpu_between, settle
@@ -54,6 +55,8 @@ def run_bench(plan: Plan, *, say: Say) -> Outcome:
         turns = make_turns(plan, ground, tenants, stack, outcome.facts)
         for number in range(1, plan.rounds + 1):
             _run_round(ground, turns, outcome, say=say, title=f"Round {number} of {plan.rounds}")
+        if PROCESS_WORKER in plan.only:
+            turns.append(_run_process_worker(plan, ground, outcome, say=say))
         outcome.lines = [turn.line for turn in turns]
         if DBOS in plan.only and not has_dbos():
             outcome.lines.append(Line(DBOS, None, (), missing=DBOS_MISSING))
@@ -124,3 +127,14 @@ def _run_round(
             # Its next rounds would be as worthless; the other contenders' are not.
             turn.rounds_left = 0
             outcome.problems.append(f"{turn.contender}: {failed}")
+
+
+def _run_process_worker(plan: Plan, ground: Ground, outcome: Outcome, *, say: Say) -> Turn:
+    # After the rounds: it asks Prefect for work every second, which the others would pay for.
+    say("Starting Prefect's process worker")
+    runs = plan.process_worker_runs
+    with process_worker(ground) as measure:
+        turn = Turn(PROCESS_WORKER, 1, measure, runs)
+        for number in range(1, runs + 1):
+            _run_round(ground, [turn], outcome, say=say, title=f"Run {number} of {runs}")
+        return turn

@@ -13,13 +13,11 @@ from deployments.bench.figures import (
     COALESCED,
     DBOS,
     MIRROR,
-    PROCESS_WORKER,
     SINGLE,
     Line,
     Measured,
 )
 from deployments.bench.ground import Ground
-from deployments.bench.process_worker import process_worker
 from deployments.bench.single import measure_single
 from deployments.bench.tenants import Tenant, make_token
 from domain.json_data import JsonObject
@@ -45,7 +43,7 @@ class Plan:
     single_at_once: tuple[int, ...] = (1, 8)
     mirror_sizes: tuple[int, ...] = (1, 100, 1000)
     process_worker_runs: int = 3
-    """How many runs of Prefect's process worker are measured, one in each of the first rounds."""
+    """How many runs of Prefect's process worker are measured, after the rounds."""
 
 
 @dataclass(slots=True)
@@ -103,9 +101,6 @@ def make_turns(
             Turn(MIRROR, size, _mirroring(mirror, plan, size), plan.rounds)
             for size in plan.mirror_sizes
         ]
-    if PROCESS_WORKER in plan.only:
-        measure = stack.enter_context(process_worker(ground))
-        turns.append(Turn(PROCESS_WORKER, 1, measure, min(plan.process_worker_runs, plan.rounds)))
     return turns
 
 
