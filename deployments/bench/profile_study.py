@@ -18,7 +18,7 @@ from deployments.bench.turns import mirror_setup
 from domain.json_data import JsonObject, JsonValue
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_LIBRARIES, _FUNCTIONS, _CALLS = 12, 40, 30
+_LIBRARIES, _FUNCTIONS, _CALLS = 20, 50, 30
 _STATEMENT_CHARS = 140
 # The profile is written every second.
 _WRITTEN_S = 1.5

@@ -9,7 +9,6 @@ from deployments.bench.figures import (
     BARE,
     COALESCED,
     DBOS,
-    MIRROR,
     PROCESS_WORKER,
     SINGLE,
     Line,
@@ -18,12 +17,20 @@ from deployments.bench.figures import (
 from deployments.bench.ground import Ground, Say, open_ground
 from deployments.bench.process_worker import process_worker
 from deployments.bench.tenants import Tenant, add_tenants, wait_published
-from deployments.bench.turns import DBOS_MISSING, Plan, Turn, has_dbos, make_turns
+from deployments.bench.turns import (
+    DBOS_MISSING,
+    IN_TURNS,
+    Plan,
+    Preparation,
+    Turn,
+    has_dbos,
+    prepare,
+)
 from deployments.bench.usage import cpu_between, settle
 from domain.json_data import JsonObject
 from persistence.audit import verify_audit
 
-ALL = (BARE, DBOS, SINGLE, COALESCED, MIRROR, PROCESS_WORKER)
+ALL = (*IN_TURNS, PROCESS_WORKER)
 NEEDS_TENANTRY = frozenset({SINGLE, COALESCED})
 NEEDS_PREFECT = NEEDS_TENANTRY | {BARE, PROCESS_WORKER}
 
@@ -46,24 +53,40 @@ def run_bench(plan: Plan, *, say: Say) -> Outcome:
     outcome = Outcome()
     prefect = bool(plan.only & NEEDS_PREFECT)
     with open_ground(prefect=prefect, say=say) as ground, ExitStack() as stack:
-        tenants: Sequence[Tenant] = ()
-        if plan.only & NEEDS_TENANTRY:
-            say("Starting worker, steward and API")
-            tenants = start_tenantry(ground, plan.orgs)
-            stack.enter_context(ground.working())
-        say("Getting the contenders warm")
-        turns = make_turns(plan, ground, tenants, stack, outcome.facts)
-        for number in range(1, plan.rounds + 1):
-            _run_round(ground, turns, outcome, say=say, title=f"Round {number} of {plan.rounds}")
-        if PROCESS_WORKER in plan.only:
-            turns.append(_run_process_worker(plan, ground, outcome, say=say))
-        outcome.lines = [turn.line for turn in turns]
-        if DBOS in plan.only and not has_dbos():
-            outcome.lines.append(Line(DBOS, None, (), missing=DBOS_MISSING))
-        if tenants:
-            say("Checking the audit trails")
-            outcome.problems += check_trails(ground, tenants)
+        try:
+            _measure_all(plan, ground, stack, outcome, say=say)
+        except BenchFailed as failed:
+            outcome.problems.append(str(failed))
     return outcome
+
+
+def _measure_all(
+    plan: Plan, ground: Ground, stack: ExitStack, outcome: Outcome, *, say: Say
+) -> None:
+    tenants: Sequence[Tenant] = ()
+    if plan.only & NEEDS_TENANTRY:
+        say("Starting worker, steward and API")
+        tenants = start_tenantry(ground, plan.orgs)
+        stack.enter_context(ground.working())
+    turns: list[Turn] = []
+    given = Preparation(plan, ground, tenants, stack, outcome.facts)
+    for contender in IN_TURNS:
+        if contender in plan.only:
+            say(f"Getting warm: {contender}")
+            try:
+                turns += prepare(contender, given)
+            except BenchFailed as failed:
+                outcome.problems.append(f"{contender}: {failed}")
+    for number in range(1, plan.rounds + 1):
+        _run_round(ground, turns, outcome, say=say, title=f"Round {number} of {plan.rounds}")
+    if PROCESS_WORKER in plan.only:
+        turns.append(_run_process_worker(plan, ground, outcome, say=say))
+    outcome.lines = [turn.line for turn in turns]
+    if DBOS in plan.only and not has_dbos():
+        outcome.lines.append(Line(DBOS, None, (), missing=DBOS_MISSING))
+    if tenants:
+        say("Checking the audit trails")
+        outcome.problems += check_trails(ground, tenants)
 
 
 def start_tenantry(ground: Ground, orgs: int) -> list[Tenant]:

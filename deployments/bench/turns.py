@@ -24,7 +24,7 @@ from domain.json_data import JsonObject
 
 DBOS_MISSING = "DBOS is not installed: uv sync --group bench"
 _BARE_AT_ONCE, _DBOS_AT_ONCE = (1, 8), (1, 8, 32)
-_WARM_UP_S = 2.0
+_WARM_UP_S, _WARM_UP_LIMIT_S = 2.0, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,46 +62,86 @@ class Turn:
         return Line(self.contender, self.at_once, self.rounds)
 
 
-def make_turns(
-    plan: Plan,
-    ground: Ground,
-    tenants: Sequence[Tenant],
-    stack: ExitStack,
-    facts: JsonObject,
-) -> list[Turn]:
-    """Start the contenders' processes, get them warm, and list their turns of one round.
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What contenders are prepared with."""
+
+    plan: Plan
+    ground: Ground
+    tenants: Sequence[Tenant]
+    stack: ExitStack
+    """Ends their processes."""
+    facts: JsonObject
+    """What they say of themselves, by contender."""
+
+
+def prepare(contender: str, given: Preparation) -> list[Turn]:
+    """Start a contender's process, get it warm, and list its turns of one round.
 
     Raises:
-        BenchFailed: one of them does not start.
+        BenchFailed: it does not start.
     """
-    turns: list[Turn] = []
-    if BARE in plan.only:
-        bare = _start(ground, stack, BARE, {}, facts)
-        turns += [
-            Turn(BARE, number, _asking(bare, plan, number), plan.rounds) for number in _BARE_AT_ONCE
-        ]
-    if DBOS in plan.only and has_dbos():
-        url = ground.make_database("bench_dbos").render_as_string(hide_password=False)
-        dbos = _start(ground, stack, DBOS, {"database_url": url}, facts)
-        turns += [
-            Turn(DBOS, number, _asking(dbos, plan, number), plan.rounds) for number in _DBOS_AT_ONCE
-        ]
-    if SINGLE in plan.only:
-        token = make_token(ground.database, tenants[0])
-        measure_single(ground, tenants[0], token, at_once=1, seconds=_WARM_UP_S)
-        turns += [
-            Turn(SINGLE, number, _posting(plan, ground, tenants[0], token, number), plan.rounds)
-            for number in plan.single_at_once
-        ]
-    if COALESCED in plan.only:
-        turns.append(Turn(COALESCED, None, _coalescing(plan, ground, tenants), plan.rounds))
-    if MIRROR in plan.only:
-        mirror = _start(ground, stack, MIRROR, mirror_setup(ground), facts)
-        turns += [
-            Turn(MIRROR, size, _mirroring(mirror, plan, size), plan.rounds)
-            for size in plan.mirror_sizes
-        ]
-    return turns
+    return _PREPARE[contender](given)
+
+
+def _prepare_bare(given: Preparation) -> list[Turn]:
+    bare = _start(given, BARE, {})
+    return [_asking(given.plan, BARE, bare, number) for number in _BARE_AT_ONCE]
+
+
+def _prepare_dbos(given: Preparation) -> list[Turn]:
+    if not has_dbos():
+        return []
+    url = given.ground.make_database("bench_dbos").render_as_string(hide_password=False)
+    dbos = _start(given, DBOS, {"database_url": url})
+    return [_asking(given.plan, DBOS, dbos, number) for number in _DBOS_AT_ONCE]
+
+
+def _prepare_single(given: Preparation) -> list[Turn]:
+    plan, ground, tenant = given.plan, given.ground, given.tenants[0]
+    token = make_token(ground.database, tenant)
+    measure_single(ground, tenant, token, at_once=1, seconds=_WARM_UP_S)
+
+    def turn(at_once: int) -> Turn:
+        def measure() -> Measured:
+            return measure_single(ground, tenant, token, at_once=at_once, seconds=plan.seconds)
+
+        return Turn(SINGLE, at_once, measure, plan.rounds)
+
+    return [turn(at_once) for at_once in plan.single_at_once]
+
+
+def _prepare_coalesced(given: Preparation) -> list[Turn]:
+    plan, ground, tenants = given.plan, given.ground, given.tenants
+    measure_coalesced(ground, tenants, executions=len(tenants), limit_s=_WARM_UP_LIMIT_S)
+
+    def measure() -> Measured:
+        return measure_coalesced(ground, tenants, executions=plan.executions, limit_s=plan.limit_s)
+
+    return [Turn(COALESCED, None, measure, plan.rounds)]
+
+
+def _prepare_mirror(given: Preparation) -> list[Turn]:
+    mirror = _start(given, MIRROR, mirror_setup(given.ground))
+
+    def turn(size: int) -> Turn:
+        def measure() -> Measured:
+            return _read(mirror.ask({"size": size, "seconds": given.plan.seconds / 2}))
+
+        return Turn(MIRROR, size, measure, given.plan.rounds)
+
+    return [turn(size) for size in given.plan.mirror_sizes]
+
+
+# In this order they have their turns.
+_PREPARE = {
+    BARE: _prepare_bare,
+    DBOS: _prepare_dbos,
+    SINGLE: _prepare_single,
+    COALESCED: _prepare_coalesced,
+    MIRROR: _prepare_mirror,
+}
+IN_TURNS = tuple(_PREPARE)
 
 
 def has_dbos() -> bool:
@@ -115,46 +155,21 @@ def mirror_setup(ground: Ground) -> JsonObject:
     return {"database_url": url, "audit_key": ground.database.audit_key.decode()}
 
 
-def _start(
-    ground: Ground, stack: ExitStack, name: str, setup: JsonObject, facts: JsonObject
-) -> Contender:
+def _start(given: Preparation, name: str, setup: JsonObject) -> Contender:
     module = f"deployments.bench.{name}_contender"
-    contender = stack.enter_context(ground.contender(module, setup))
-    ground.others[name] = contender.pid
+    contender = given.stack.enter_context(given.ground.contender(module, setup))
+    given.ground.others[name] = contender.pid
     said = contender.prepare()
     if said:
-        facts[name] = said
+        given.facts[name] = said
     return contender
 
 
-def _asking(contender: Contender, plan: Plan, at_once: int) -> Callable[[], Measured]:
+def _asking(plan: Plan, name: str, contender: Contender, at_once: int) -> Turn:
     def measure() -> Measured:
         return _read(contender.ask({"at_once": at_once, "seconds": plan.seconds}))
 
-    return measure
-
-
-def _posting(
-    plan: Plan, ground: Ground, tenant: Tenant, token: str, at_once: int
-) -> Callable[[], Measured]:
-    def measure() -> Measured:
-        return measure_single(ground, tenant, token, at_once=at_once, seconds=plan.seconds)
-
-    return measure
-
-
-def _coalescing(plan: Plan, ground: Ground, tenants: Sequence[Tenant]) -> Callable[[], Measured]:
-    def measure() -> Measured:
-        return measure_coalesced(ground, tenants, executions=plan.executions, limit_s=plan.limit_s)
-
-    return measure
-
-
-def _mirroring(contender: Contender, plan: Plan, size: int) -> Callable[[], Measured]:
-    def measure() -> Measured:
-        return _read(contender.ask({"size": size, "seconds": plan.seconds / 2}))
-
-    return measure
+    return Turn(name, at_once, measure, plan.rounds)
 
 
 def _read(answer: JsonObject) -> Measured:

@@ -35,8 +35,7 @@ def show_profile(plan: Plan, *, say: Say, as_json: bool) -> int:
             say=say,
         )
     except BenchFailed as failed:
-        show_problems([str(failed)])
-        return BAD_RESULT
+        return _show_failure(failed, as_json=as_json)
     if as_json:
         show_json(profile_document(phases))
         return DONE
@@ -91,8 +90,7 @@ def show_study(wish: StudyWish, plan: Plan, *, say: Say, as_json: bool) -> int:
                 say=say,
             )
     except BenchFailed as failed:
-        show_problems([str(failed)])
-        return BAD_RESULT
+        return _show_failure(failed, as_json=as_json)
     if as_json:
         show_json(study_document(study))
     else:
@@ -105,6 +103,13 @@ def show_problems(problems: Sequence[str]) -> None:
     """Say what makes figures worthless."""
     for problem in problems:
         remarks().print(Text.assemble(("✗ ", "bold red"), clean(problem)))
+
+
+def _show_failure(failed: BenchFailed, *, as_json: bool) -> int:
+    if as_json:
+        show_json({"problems": [str(failed)]})
+    show_problems([str(failed)])
+    return BAD_RESULT
 
 
 def _show_tables(study: Study) -> None:
