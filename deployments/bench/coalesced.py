@@ -9,7 +9,7 @@ import psycopg
 
 from deployments.bench.agents import AGENTS
 from deployments.bench.failures import BenchFailed
-from deployments.bench.figures import Measured
+from deployments.bench.figures import Facts, Measured
 from deployments.bench.ground import Ground
 from deployments.bench.steps import expected_output, make_input
 from deployments.bench.tenants import USER, Tenant
@@ -61,10 +61,10 @@ def measure_coalesced(
     """Queue executions of all tenants and wait until all are done, or the time is up.
 
     The clock starts before the first row is written, and stops when the last execution counts as
-    a success in its workflow's statistics. Then all rows are looked at.
+    a success in its workflow's statistics. The answer's `check` looks at all the rows.
 
     Raises:
-        BenchFailed: a row is missing, is there twice, or holds the wrong thing.
+        BenchFailed: executions fail, or do not end.
     """
     batch_id = f"bench-{uuid4().hex[:12]}"
     ids = [tenant.workflow.id for tenant in tenants]
@@ -76,20 +76,26 @@ def measure_coalesced(
         is_cut = done < executions
         if is_cut:
             _wait_quiet(connection, batch_id)
-        counters = _counters(connection, ids)
-        completed, runs = check_rows(
-            connection,
-            batch_id,
-            queued=executions,
-            succeeded=counters[0] - before[0],
-            failed=counters[1] - before[1],
-            all_done=not is_cut,
-        )
+        after = _counters(connection, ids)
+
+    def check() -> Facts:
+        with ground.connect() as connection:
+            completed, runs = check_rows(
+                connection,
+                batch_id,
+                queued=executions,
+                succeeded=after[0] - before[0],
+                failed=after[1] - before[1],
+                all_done=not is_cut,
+            )
+        return {"flow runs": runs, "mean batch": round(completed / max(runs, 1), 1)}
+
     return Measured(
         count=done,
         elapsed_s=elapsed_s,
         cut_off_of=executions if is_cut else None,
-        facts={"flow runs": runs, "mean batch": round(completed / max(runs, 1), 1)},
+        ended=after[0] - before[0],
+        check=check,
     )
 
 

@@ -1,10 +1,12 @@
 """Measurements, and what is made of them: medians over rounds, with the least and the most."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from domain.json_data import JsonObject
+
+Facts = Mapping[str, int | float | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +21,13 @@ class Measured:
     cpu_s: Mapping[str, float] = field(default_factory=dict[str, float])
     """By process, from the start until the stack was quiet again."""
     rss_mb: Mapping[str, float] = field(default_factory=dict[str, float])
-    facts: Mapping[str, int | float | str] = field(default_factory=dict[str, int | float | str])
+    facts: Facts = field(default_factory=dict[str, int | float | str])
     cut_off_of: int | None = None
     """How many there were to do, when the time was up before all were done."""
+    ended: int | None = None
+    """How many had ended when the stack was quiet again, where that is more than `count`."""
+    check: Callable[[], Facts] | None = None
+    """Holds what was written against what must be there; not part of what is measured."""
 
     @property
     def per_s(self) -> float:
@@ -31,6 +37,14 @@ class Measured:
     def using(self, cpu_s: Mapping[str, float], rss_mb: Mapping[str, float]) -> "Measured":
         """Add what the processes have used."""
         return replace(self, cpu_s=cpu_s, rss_mb=rss_mb)
+
+    def checked(self) -> "Measured":
+        """Check what was written, and add what the check has found out.
+
+        Raises:
+            BenchFailed: something is missing or wrong.
+        """
+        return self if self.check is None else replace(self, facts=self.check(), check=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,8 @@ class Line:
         names = {name for each in self.rounds for name in each.cpu_s}
         return {
             name: statistics.median(
-                each.cpu_s.get(name, 0.0) / max(each.count, 1) * 1000 for each in self.rounds
+                each.cpu_s.get(name, 0.0) / max(each.ended or each.count, 1) * 1000
+                for each in self.rounds
             )
             for name in sorted(names)
         }

@@ -114,7 +114,8 @@ def take_turn(ground: Ground, measure: Callable[[], Measured]) -> Measured:
     # What is left to do after the last answer belongs to this contender, too.
     settle(ground.usage)
     used = cpu_between(before, ground.usage())
-    return measured.using(used, {name: use.rss_mb for name, use in at_end.items()})
+    memory = {name: use.rss_mb for name, use in at_end.items()}
+    return measured.using(used, memory).checked()
 
 
 def check_trails(ground: Ground, tenants: Sequence[Tenant]) -> list[str]:
