@@ -50,6 +50,7 @@ _COMMANDS = (
     ("worker", "worker_service:worker", "Run a worker, in production.", _RUN),
     ("steward", "steward_service:steward", "Run the steward, in production.", _RUN),
     ("drift", "drift:drift", "Compare Prefect with our rows, and repair.", _RUN),
+    ("bench", "benchmark:bench", "Measure it beside bare Prefect and DBOS.", _RUN),
     ("settings", "environment:settings", "List all settings and what they mean.", _RUN),
 )
 
