@@ -15,6 +15,8 @@ from domain.ids import OrgId, WorkflowId
 
 HIGHEST_PRIORITY = 1
 _TURNS = 10
+_TURNS_OF_MUCH = 4
+_MUCH = 1_000
 _SMALLEST_SHARE = 25
 
 
@@ -192,8 +194,8 @@ def share_of(pick: Pick, *, waiting: int, taken: int) -> int:
     """Say how many of a line go into one run.
 
     While others wait as well it is a tenth of what the organization asks for, so that at each
-    tenth of the way all are about as far. A run costs Prefect much and an execution little:
-    below some number a smaller share helps nobody.
+    tenth of the way all are about as far. A run costs Prefect much and an execution little: of
+    more than a thousand it is a quarter, and below some number a smaller share helps nobody.
 
     Args:
         waiting: the organization's waiting executions.
@@ -201,7 +203,9 @@ def share_of(pick: Pick, *, waiting: int, taken: int) -> int:
     """
     if not pick.is_contended:
         return pick.most
-    return min(pick.most, max(_SMALLEST_SHARE, -(-(waiting + taken) // _TURNS)))
+    asked = waiting + taken
+    turns = _TURNS if asked <= _MUCH else _TURNS_OF_MUCH
+    return min(pick.most, max(_SMALLEST_SHARE, -(-asked // turns)))
 
 
 def jain_index(shares: Iterable[float]) -> float:

@@ -191,6 +191,7 @@ def test_a_share_is_a_tenth_while_others_wait_and_all_that_fits_otherwise():
     assert share_of(contended, waiting=300, taken=0) == 30
     assert share_of(contended, waiting=30, taken=270) == 30
     assert share_of(contended, waiting=8, taken=0) == 25
+    assert share_of(contended, waiting=1_500, taken=100) == 400
     assert share_of(contended, waiting=10**6, taken=0) == Rules().max_batch
     assert share_of(alone, waiting=300, taken=0) == Rules().max_batch
 
