@@ -51,14 +51,26 @@ def list_events(session: OrgSession, *, after: int, limit: int = 500) -> list[Ex
     ]
 
 
-# A row has the events of one statement, and the number of the last of them.
+# A row has the events of one statement, and the number of the last of them. Only as many rows are
+# opened, and of each only as much, as the answer has room for: a row may have thousands.
 _BEHIND = text("""
-select e.seq - cardinality(e.execution_ids) + one.number as seq,
+with head as (
+    select id, seq, size, skipped,
+        sum(size - skipped) over (order by seq) - (size - skipped) as earlier
+    from (
+        select id, seq, size, greatest(0, :after - (seq - size)) as skipped
+        from events where seq > :after order by seq limit :limit
+    ) found
+)
+select h.seq - h.size + h.skipped + one.number as seq,
     one.execution_id, one.workflow_id, one.status, e.at
-from events e, unnest(e.execution_ids, e.workflow_ids, e.statuses) with ordinality
-    as one(execution_id, workflow_id, status, number)
-where e.seq > :after and e.seq - cardinality(e.execution_ids) + one.number > :after
-order by e.seq, one.number limit :limit
+from head h join events e on e.id = h.id cross join lateral unnest(
+    e.execution_ids[h.skipped + 1 : h.skipped + :limit],
+    e.workflow_ids[h.skipped + 1 : h.skipped + :limit],
+    e.statuses[h.skipped + 1 : h.skipped + :limit]
+) with ordinality as one(execution_id, workflow_id, status, number)
+where h.earlier < :limit
+order by h.seq, one.number limit :limit
 """)
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
-from api.answers import PROBLEMS, Text
+from api.answers import PROBLEMS, READ_WHOLE, Text
 from api.request_models import RequestModel
 from domain.clock import utc_now
 from domain.executions import ExecutionStatus
@@ -94,17 +94,15 @@ class WorkflowLimitsDocument(RequestModel):
         json_schema_extra={"examples": [{"max_running": 50, "max_batch": 25, "is_paused": False}]},
     )
 
-    max_running: int | None = Field(
-        default=None, ge=0, le=_MAX_RUNNING, description="Executions that run; null: any number."
+    max_running: Annotated[int, READ_WHOLE, Field(strict=True, ge=0, le=_MAX_RUNNING)] | None = (
+        Field(default=None, description="Executions that run; null: any number.")
     )
-    max_batch: int | None = Field(
+    max_batch: Annotated[int, READ_WHOLE, Field(strict=True, ge=1, le=MAX_BATCH)] | None = Field(
         default=None,
-        ge=1,
-        le=MAX_BATCH,
         description="Executions in one Prefect flow run; 1 gives each a run of its own; null: as "
         "the platform is set.",
     )
-    is_paused: bool = Field(default=False, description="Nothing of it is started.")
+    is_paused: bool = Field(default=False, strict=True, description="Nothing of it is started.")
 
     @classmethod
     def of(cls, limits: WorkflowLimits) -> "WorkflowLimitsDocument":

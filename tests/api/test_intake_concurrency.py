@@ -28,7 +28,8 @@ from domain.runs import ClaimedRun, RunState, StateType
 from persistence.audit import verify_audit
 from persistence.execution_intake import SingleWish, add_requested
 from persistence.execution_moves import FinishedExecution, finish_executions, start_executions
-from persistence.runs import claim_run, close_run, hold_lease, lock_run
+from persistence.queue import claim_run
+from persistence.runs import close_run, hold_lease, lock_run
 from persistence.sessions import Database
 from persistence.tokens import add_token
 from tests.support.api_process import serving

@@ -17,7 +17,8 @@ from persistence.execution_cancel import request_cancel
 from persistence.execution_intake import ExecutionWish, add_batch
 from persistence.execution_moves import FinishedExecution, finish_executions, start_executions
 from persistence.organizations import ensure_member, ensure_organization
-from persistence.runs import claim_run, close_run
+from persistence.queue import claim_run
+from persistence.runs import close_run
 from persistence.sessions import Database
 from persistence.tokens import add_token
 from tests.support.databases import ADMIN

@@ -23,6 +23,8 @@ create table events (
     -- The number of the last one of them; null until the commit.
     seq bigint check (seq >= 1),
     execution_ids text[] not null check (cardinality(execution_ids) >= 1),
+    -- How many they are; kept, so that telling it reads no long list.
+    size integer not null generated always as (cardinality(execution_ids)) stored,
     workflow_ids text[] not null check (cardinality(workflow_ids) = cardinality(execution_ids)),
     statuses text[] not null check (cardinality(statuses) = cardinality(execution_ids)),
     at timestamptz not null
@@ -74,8 +76,7 @@ create function number_events() returns trigger language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(hashtextextended('tenantry.events.' || new.org_id, 0));
     update events set
-        seq = cardinality(new.execution_ids)
-            + coalesce((select max(seq) from events where org_id = new.org_id), 0),
+        seq = new.size + coalesce((select max(seq) from events where org_id = new.org_id), 0),
         at = clock_timestamp()
     where id = new.id;
     perform pg_notify('tenantry_events', new.org_id);

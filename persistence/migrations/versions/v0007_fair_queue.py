@@ -63,8 +63,7 @@ create or replace function number_events() returns trigger language plpgsql as $
 begin
     perform pg_advisory_xact_lock(hashtextextended('tenantry.events.' || new.org_id, 0));
     update events set
-        seq = cardinality(new.execution_ids)
-            + coalesce((select max(seq) from events where org_id = new.org_id), 0),
+        seq = new.size + coalesce((select max(seq) from events where org_id = new.org_id), 0),
         at = clock_timestamp()
     where id = new.id;
     perform pg_notify('tenantry_events', new.org_id);
