@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import AsyncClientContext
+from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
@@ -23,7 +23,7 @@ from prefect.workers.base import (
 )
 
 from agents.registry import AgentRegistry, default_registry
-from deployments.cancelling import watch_cancelling
+from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier
 from deployments.intake import take_work
 from deployments.leases import keep_leases
@@ -93,6 +93,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        # And for the little that the engine asks without awaiting it.
+        self._exit_stack.enter_context(SyncClientContext.get_or_create())
         await ensure_pool(context.client)
         await super().setup()
         limit = self._limit or settings.worker_limit
@@ -135,7 +137,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         loops: tuple[Coroutine[Any, Any, None], ...] = (
             take_work(carrier, poll_s=settings.poll_interval_s),
             keep_leases(carrier, lease_s=settings.lease_s),
-            watch_cancelling(carrier),
+            watch_stopped(carrier),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 

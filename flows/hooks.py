@@ -5,23 +5,37 @@ the arguments by name in some places: the parameters must be called `flow, flow_
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
 
+from domain.runs import Run, RunState
+from flows.carried import find_carried
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
-from flows.runtime import get_runtime
+from flows.runtime import Runtime, get_runtime
 
 
 async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Mirror a state that Prefect has stored: its id is the one in the history."""
+    """Mirror a state that Prefect has stored: its id is the one in the history.
+
+    That a run has started is written beside its first agent, which need not wait for it. Order
+    does not matter to the mirror, and the final state is written together with those before it.
+    """
     runtime = get_runtime()
-    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
-    await asyncio.to_thread(
-        apply, runtime.database, run, [to_run_state(state)], max_attempts=runtime.max_attempts
-    )
+    carried = find_carried(flow_run.id)
+    if carried is None:
+        run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+        await _apply(runtime, run, [to_run_state(state)])
+        return
+    carried.states.append(to_run_state(state))
+    if state.is_running():
+        carried.do_beside(_apply(runtime, carried.run, list(carried.states)))
+        return
+    carried.begin_end()
+    await _apply(runtime, carried.run, carried.states)
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -31,13 +45,15 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     else when the run was being cancelled.
     """
     runtime = get_runtime()
-    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+    carried = find_carried(flow_run.id)
+    if carried is not None:
+        run = carried.run
+    else:
+        run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
     async with get_client() as client:
         history = await client.read_flow_run_states(flow_run.id)
-    await asyncio.to_thread(
-        apply,
-        runtime.database,
-        run,
-        [to_run_state(state) for state in history],
-        max_attempts=runtime.max_attempts,
-    )
+    await _apply(runtime, run, [to_run_state(state) for state in history])
+
+
+async def _apply(runtime: Runtime, run: Run, states: Sequence[RunState]) -> None:
+    await asyncio.to_thread(apply, runtime.database, run, states, max_attempts=runtime.max_attempts)

@@ -1,5 +1,8 @@
 """Start the Prefect flow run of a claimed run."""
 
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -9,12 +12,18 @@ from prefect.states import Pending
 
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import WorkflowId
-from domain.runs import ClaimedRun
+from domain.runs import ClaimedRun, Run
 from flows.naming import run_name
 from flows.publish import publish_again
+from persistence.patience import keep_trying
 from persistence.runs import set_flow_run
 from persistence.sessions import Database
 from persistence.workflows import find_owner
+
+_KEPT = 4096
+# Deployments by workflow version, as this process has used them. What Prefect no longer knows it
+# says itself, and a workflow that is published as another deployment has another version.
+_deployments: OrderedDict[tuple[WorkflowId, int], UUID] = OrderedDict()
 
 
 class DeploymentMissing(TenantryError):
@@ -35,31 +44,52 @@ async def launch(client: PrefectClient, database: Database, claimed: ClaimedRun)
 
     Made as Pending: a scheduled one would be handed out by the work pool a second time. The
     idempotency key is the run's id: killed after the call and called again, Prefect returns the
-    first flow run.
+    first flow run. Our row does not say yet which one it is: `note_flow_run`.
 
     Raises:
-        LeaseLost: the run was taken from this worker meanwhile.
         DeploymentMissing: there is nothing to start it from.
     """
     run = claimed.run
-    with database.for_platform() as session:
-        workflow = find_owner(session, run.workflow_id)
-    deployment_id = workflow.prefect_deployment_id if workflow else None
-    if deployment_id is None:
-        deployment_id = await publish_again(client, database, run.workflow_id)
-    if deployment_id is None:
-        raise DeploymentMissing(run.workflow_id)
-    try:
-        flow_run = await _create(client, deployment_id, claimed)
-    except ObjectNotFound:
-        # Somebody deleted the deployment in Prefect.
+    key = (run.workflow_id, run.workflow_version)
+    flow_run = None
+    deployment_id = _deployments.get(key) or await asyncio.to_thread(_read, database, run)
+    if deployment_id is not None:
+        # Somebody may have deleted the deployment in Prefect.
+        with suppress(ObjectNotFound):
+            flow_run = await _create(client, deployment_id, claimed)
+    if flow_run is None:
+        _deployments.pop(key, None)
         deployment_id = await publish_again(client, database, run.workflow_id)
         if deployment_id is None:
-            raise DeploymentMissing(run.workflow_id) from None
+            raise DeploymentMissing(run.workflow_id)
         flow_run = await _create(client, deployment_id, claimed)
-    with database.for_platform() as session:
-        set_flow_run(session, run, flow_run.id)
+    if deployment_id is not None:
+        _deployments[key] = deployment_id
+        while len(_deployments) > _KEPT:
+            _deployments.popitem(last=False)
     return flow_run
+
+
+async def note_flow_run(database: Database, run: Run, flow_run_id: UUID) -> None:
+    """Write down which flow run a run is; waits for a database that is away.
+
+    Killed before it, the steward finds the flow run by its name and idempotency key.
+
+    Raises:
+        LeaseLost: the run was taken from this worker meanwhile.
+    """
+
+    def note() -> None:
+        with database.for_platform() as session:
+            set_flow_run(session, run, flow_run_id)
+
+    await asyncio.to_thread(keep_trying, note)
+
+
+def _read(database: Database, run: Run) -> UUID | None:
+    with database.for_platform() as session:
+        workflow = find_owner(session, run.workflow_id)
+    return workflow.prefect_deployment_id if workflow else None
 
 
 async def _create(client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun) -> FlowRun:

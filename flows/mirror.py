@@ -137,7 +137,9 @@ def _end(
     changed = finish_executions(
         session, finished, at=facts.latest.at, started_at=facts.started_at, state=state
     )
-    return changed + requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+    if returning:
+        changed += requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+    return changed
 
 
 def _ending_of(execution: Execution, ending: Ending) -> Ending:

@@ -17,7 +17,7 @@ from flows.decision import is_retryable, last_answers
 from persistence.agent_runs import add_agent_runs, list_agent_runs
 from persistence.executions import list_carried
 from persistence.patience import keep_trying
-from persistence.sessions import Database
+from persistence.sessions import Database, OrgSession
 
 
 @dataclass(slots=True)
@@ -207,11 +207,12 @@ def _timed_out(node: AgentNode) -> Failure:
     )
 
 
-def open_book(database: Database, run: Run, definition: WorkflowDefinition) -> RunBook:
+def open_book(
+    database: Database, session: OrgSession, run: Run, definition: WorkflowDefinition
+) -> RunBook:
     """Read what a run carries, and what its agents have answered already."""
-    with database.org(run.org_id) as session:
-        carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
-        known = list_agent_runs(session, [e.id for e in carried])
+    carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
+    known = list_agent_runs(session, [e.id for e in carried])
     book = RunBook(database, run, definition, {e.id: e for e in carried})
     book.load(known)
     return book
