@@ -20,6 +20,9 @@ from flows.opening import OpenedRun
 _LOG = logging.getLogger("tenantry.runs")
 
 
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
 @dataclass(slots=True)
 class CarriedRun:
     """A run under way in this process, and what goes on beside it."""
@@ -31,9 +34,8 @@ class CarriedRun:
     """What the flow takes over from the worker, which has read it while Prefect made the run."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
-    _at_end: list[Callable[[], Coroutine[Any, Any, None]]] = field(
-        default_factory=list[Callable[[], Coroutine[Any, Any, None]]]
-    )
+    _at_end: list[Work] = field(default_factory=list[Work])
+    _last: list[Work] = field(default_factory=list[Work])
     _beside: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     def do_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -42,9 +44,13 @@ class CarriedRun:
         self._beside.add(task)
         task.add_done_callback(self._note_done)
 
-    def do_at_end(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def do_at_end(self, work: Work) -> None:
         """Do something once Prefect has the run's final state, or when the run is left."""
         self._at_end.append(work)
+
+    def do_last(self, work: Work) -> None:
+        """Do something when the run is left, and its rows are written."""
+        self._last.append(work)
 
     def begin_end(self) -> None:
         """Start what was kept for the end, beside whatever follows; once, however often asked."""
@@ -53,7 +59,9 @@ class CarriedRun:
             self.do_beside(work())
 
     async def settle(self) -> None:
-        """Wait until nothing goes on beside the run."""
+        """Do what was kept for later, and wait until nothing goes on beside the run."""
+        self._at_end, self._last = [*self._at_end, *self._last], []
+        self.begin_end()
         while self._beside:
             await asyncio.wait(self._beside)
 
@@ -81,7 +89,6 @@ async def carried_out(flow_run_id: UUID, run: Run) -> AsyncGenerator[CarriedRun]
         yield carried
     finally:
         try:
-            carried.begin_end()
             await carried.settle()
         finally:
             if _carried.get(flow_run_id) is carried:

@@ -60,7 +60,7 @@ class _EngineClient(PrefectClient):
         async def later() -> None:
             await send()
 
-        self._carried.do_at_end(later)
+        self._carried.do_last(later)
         return httpx.Response(httpx.codes.NO_CONTENT)
 
 
