@@ -22,7 +22,6 @@ from pathlib import Path
 
 import httpx
 from prefect.context import AsyncClientContext
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.bare_flow import bare
@@ -45,6 +44,11 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
         f"{_SERVICES}EVENT_PERSISTER_ENABLED": "false",
         "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
     },
+}
+CLIENT = {
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }
 # Longer than the recorder and the persister keep events back.
 _FLUSHED_S = 8.0
@@ -106,23 +110,34 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-async def measure(server: Server, *, runs: int) -> None:
-    """Have a server serve `runs` runs one after the other, and as many eight at a time."""
+async def call(*, runs: int) -> dict[str, float | list[float]]:
+    """Call the bare flow `runs` times one after the other, and as often eight at a time."""
+    alone_ms: list[float] = []
     async with AsyncClientContext.get_or_create():
         await bare()
-        await asyncio.sleep(_FLUSHED_S)
-        before = server.cpu_s()
         for _ in range(runs):
             began = time.perf_counter()
             await bare()
-            server.alone_ms.append((time.perf_counter() - began) * 1000)
+            alone_ms.append((time.perf_counter() - began) * 1000)
         began = time.perf_counter()
         for _ in range(0, runs, 8):
             await asyncio.gather(*(bare() for _ in range(8)))
-        server.per_s.append(len(range(0, runs, 8)) * 8 / (time.perf_counter() - began))
-        await asyncio.sleep(_FLUSHED_S)
-        total = runs + len(range(0, runs, 8)) * 8
-        server.cpu_ms.append((server.cpu_s() - before) * 1000 / total)
+        took_s = time.perf_counter() - began
+    together = len(range(0, runs, 8)) * 8
+    return {"alone_ms": alone_ms, "per_s": together / took_s, "runs": runs + together + 1}
+
+
+def measure(server: Server, *, runs: int) -> None:
+    """Have a process of its own call the flow: Prefect sends events to one server a process."""
+    before = server.cpu_s()
+    argv = [sys.executable, "-m", "benchmarks.prefect_server", "--call", "--runs", str(runs)]
+    environ = {**os.environ, **CLIENT, "PREFECT_API_URL": server.url}
+    answer = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, check=True)
+    found = json.loads(answer.stdout)
+    time.sleep(_FLUSHED_S)
+    server.alone_ms += found["alone_ms"]
+    server.per_s.append(found["per_s"])
+    server.cpu_ms.append((server.cpu_s() - before) * 1000 / found["runs"])
 
 
 def main() -> None:
@@ -131,7 +146,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--call", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.call:
+        sys.stdout.write(json.dumps(asyncio.run(call(runs=options.runs))))
+        return
     found: dict[str, Server] = {}
     with temporary_home() as home, ExitStack() as running:
         stack = running.enter_context(
@@ -141,8 +160,7 @@ def main() -> None:
             found[name] = running.enter_context(server(stack, name, settings))
         for _ in range(options.rounds):
             for one in found.values():
-                with temporary_settings({PREFECT_API_URL: one.url}):
-                    asyncio.run(measure(one, runs=options.runs))
+                measure(one, runs=options.runs)
     if options.json:
         rows = {name: vars(one) for name, one in found.items()}
         sys.stdout.write(json.dumps(rows) + "\n")

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from contextlib import suppress
+from http import HTTPStatus
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
 
 from domain.errors import ErrorCode, TenantryError
@@ -54,9 +54,7 @@ async def launch(client: PrefectClient, database: Database, claimed: ClaimedRun)
     flow_run = None
     deployment_id = _deployments.get(key) or await asyncio.to_thread(_read, database, run)
     if deployment_id is not None:
-        # Somebody may have deleted the deployment in Prefect.
-        with suppress(ObjectNotFound):
-            flow_run = await _create(client, deployment_id, claimed)
+        flow_run = await _find_made(client, deployment_id, claimed)
     if flow_run is None:
         _deployments.pop(key, None)
         deployment_id = await publish_again(client, database, run.workflow_id)
@@ -90,6 +88,18 @@ def _read(database: Database, run: Run) -> UUID | None:
     with database.for_platform() as session:
         workflow = find_owner(session, run.workflow_id)
     return workflow.prefect_deployment_id if workflow else None
+
+
+async def _find_made(
+    client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun
+) -> FlowRun | None:
+    # `None` when somebody has deleted the deployment in Prefect.
+    try:
+        return await _create(client, deployment_id, claimed)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return None
 
 
 async def _create(client: PrefectClient, deployment_id: UUID, claimed: ClaimedRun) -> FlowRun:
