@@ -26,7 +26,6 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.context import AsyncClientContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
@@ -262,7 +261,6 @@ async def measure(
                 bares.append(bare_ms)
         worker: list[float] = []
         if process_worker:
-            await client.create_work_pool(WorkPoolCreate(name="process", type="process"))
             worker = await measure_process_worker(client, "process", process_worker)
     await execution.close()
     return ours, bares, worker
