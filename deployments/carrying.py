@@ -213,6 +213,7 @@ class Carrier:
         noted: "asyncio.Task[None] | None",
     ) -> None:
         compiled, carried.opened = await prepared
+        carried.definition = compiled.definition
         try:
             if noted is None:
                 await run_handed_over(compiled.flow, flow_run)

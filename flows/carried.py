@@ -15,6 +15,7 @@ from uuid import UUID
 from prefect.client.schemas.objects import State
 
 from domain.runs import Run, RunState
+from domain.workflows import WorkflowDefinition
 from flows.opening import OpenedRun
 
 _LOG = logging.getLogger("tenantry.runs")
@@ -32,6 +33,8 @@ class CarriedRun:
     """What hooks were given, in order. Applied together, the last of them repairs the first."""
     opened: OpenedRun | None = None
     """What the flow takes over from the worker, which has read it while Prefect made the run."""
+    definition: WorkflowDefinition | None = None
+    """The workflow version that it runs, once that was read."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
     _at_end: list[Work] = field(default_factory=list[Work])

@@ -12,6 +12,7 @@ from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
 
 from domain.runs import Run, RunState
+from domain.workflows import WorkflowDefinition
 from flows.carried import find_carried
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
@@ -35,7 +36,7 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
         carried.do_beside(_apply(runtime, carried.run, list(carried.states)))
         return
     carried.begin_end()
-    await _apply(runtime, carried.run, carried.states)
+    await _apply(runtime, carried.run, carried.states, definition=carried.definition)
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -55,5 +56,18 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     await _apply(runtime, run, [to_run_state(state) for state in history])
 
 
-async def _apply(runtime: Runtime, run: Run, states: Sequence[RunState]) -> None:
-    await asyncio.to_thread(apply, runtime.database, run, states, max_attempts=runtime.max_attempts)
+async def _apply(
+    runtime: Runtime,
+    run: Run,
+    states: Sequence[RunState],
+    *,
+    definition: WorkflowDefinition | None = None,
+) -> None:
+    await asyncio.to_thread(
+        apply,
+        runtime.database,
+        run,
+        states,
+        max_attempts=runtime.max_attempts,
+        definition=definition,
+    )

@@ -16,7 +16,7 @@ from domain.agent_runs import AgentRun
 from domain.clock import utc_now
 from domain.executions import FINAL, Execution, ExecutionStatus
 from domain.ids import ExecutionId
-from domain.runs import Ending, Run, RunFacts, RunState, StateType, read_history
+from domain.runs import TERMINAL, Ending, Run, RunFacts, RunState, StateType, read_history
 from domain.workflows import WorkflowDefinition
 from flows.decision import decide
 from persistence.agent_runs import list_agent_runs
@@ -46,20 +46,30 @@ def to_run_state(state: State) -> RunState:
 
 
 def apply(
-    database: Database, run: Run, states: Iterable[RunState], *, max_attempts: int = 3
+    database: Database,
+    run: Run,
+    states: Iterable[RunState],
+    *,
+    max_attempts: int = 3,
+    definition: WorkflowDefinition | None = None,
 ) -> int:
     """Bring a run's executions up to what Prefect says; return how many rows changed.
 
     One transaction, serialized per run. Killed before the commit nothing is written; after it,
     the same call changes nothing.
+
+    Args:
+        definition: of the run's workflow version, if the caller has it; else it is read.
     """
+    told = list(states)
     with database.org(run.org_id) as session:
-        is_open = lock_run(session, run.id)
-        known, is_news = add_states(session, run.id, states)
+        # A terminal state that is known already has closed the run: no answer is stored any more.
+        is_open = lock_run(session, run.id, whole=any(s.type in TERMINAL for s in told))
+        known, is_news = add_states(session, run.id, told)
         if not known or not (is_news or is_open):
             return 0
         facts = read_history(known)
-        changed = _move(session, run, facts, max_attempts=max_attempts)
+        changed = _move(session, run, facts, max_attempts=max_attempts, definition=definition)
         record_facts(session, run.id, facts)
         return changed
 
@@ -85,7 +95,14 @@ def give_up(database: Database, run: Run, *, max_attempts: int = 3) -> int:
         return changed
 
 
-def _move(session: OrgSession, run: Run, facts: RunFacts, *, max_attempts: int) -> int:
+def _move(
+    session: OrgSession,
+    run: Run,
+    facts: RunFacts,
+    *,
+    max_attempts: int,
+    definition: WorkflowDefinition | None,
+) -> int:
     changed = 0
     if facts.started_at is not None:
         changed += start_executions(
@@ -99,7 +116,14 @@ def _move(session: OrgSession, run: Run, facts: RunFacts, *, max_attempts: int) 
     if facts.status is ExecutionStatus.PAUSED:
         changed += pause_executions(session, run.id, state=facts.latest)
     if facts.ending is not None:
-        changed += _end(session, run, facts, state=facts.latest, max_attempts=max_attempts)
+        changed += _end(
+            session,
+            run,
+            facts,
+            state=facts.latest,
+            max_attempts=max_attempts,
+            definition=definition,
+        )
     return changed
 
 
@@ -110,15 +134,17 @@ def _end(
     *,
     state: RunState | None,
     max_attempts: int,
+    definition: WorkflowDefinition | None = None,
 ) -> int:
     if facts.ending is None:
         return 0
     carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
     if not carried:
         return 0
-    definition = WorkflowDefinition.model_validate(
-        get_definition(session, run.workflow_id, version=run.workflow_version)
-    )
+    if definition is None:
+        definition = WorkflowDefinition.model_validate(
+            get_definition(session, run.workflow_id, version=run.workflow_version)
+        )
     answers = _by_execution(list_agent_runs(session, [e.id for e in carried]))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []

@@ -210,16 +210,24 @@ def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionI
     return [ExecutionId(id) for id in session.scalars(query)]
 
 
-def lock_run(session: OrgSession, run_id: RunId) -> bool:
+def lock_run(session: OrgSession, run_id: RunId, *, whole: bool = True) -> bool:
     """Wait for the one right to change a run's rows, until this transaction ends.
+
+    Args:
+        whole: wait for agents' answers that are being stored too, and keep new ones out. Whoever
+            may end the run needs that, since its answers decide; to note that it has started
+            nothing else must wait.
 
     Returns:
         Whether the run is still open.
     """
-    row = session.execute(
-        select(RunRow.closed_at).where(RunRow.id == run_id).with_for_update()
-    ).one()
-    return row.closed_at is None
+    session.execute(_LOCK, {"key": f"tenantry.run.{run_id}"})
+    # A statement of its own: it must see what was committed before the lock was had.
+    query = select(RunRow.closed_at).where(RunRow.id == run_id)
+    return session.execute(query.with_for_update() if whole else query).one().closed_at is None
+
+
+_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
 def add_states(
