@@ -71,6 +71,7 @@ STEPS = (
     "row COMPLETED",
 )
 LOOK_S = 0.004
+BETWEEN_S = 0.5
 _ROW = text("select status from executions where id = :id")
 _RUN = text("""
 select e.started_at, e.completed_at, r.created_at as claimed, r.prefect_flow_run_id
@@ -253,9 +254,11 @@ async def measure(
     async with AsyncClientContext.get_or_create() as context:
         client = context.client
         for number in range(-3, rounds):
-            steps, bare_ms = await execution.measure(client), await measure_bare()
-            # What events are left behind is the server's work, and not the next one's to wait for.
-            await asyncio.sleep(0.3)
+            # What one leaves to do behind it is not the other's to wait for.
+            steps = await execution.measure(client)
+            await asyncio.sleep(BETWEEN_S)
+            bare_ms = await measure_bare()
+            await asyncio.sleep(BETWEEN_S)
             if number >= 0:
                 ours.append(steps)
                 bares.append(bare_ms)

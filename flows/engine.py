@@ -78,6 +78,11 @@ class _Engine(AsyncFlowRunEngine[..., Any]):
         self.own.follow(self.flow_run)
         return self.own
 
+    @property
+    def heartbeat_seconds(self) -> int | None:
+        """Send none: the lease on our row says whether the worker lives, and the steward looks."""
+        return None
+
     async def begin_run(self) -> State:
         """Have the run Running, and noted by then as ours: nothing runs before both are so."""
         state = await super().begin_run()
