@@ -83,7 +83,8 @@ def compile_workflow(
         # Never written to. Without one the engine asks Prefect for its default, at every run.
         result_storage=runtime.data_root,
         log_prints=False,
-        validate_parameters=True,
+        # There is one, which the flow does not read; the check would build a model at every run.
+        validate_parameters=False,
         on_running=hooks,
         on_completion=hooks,
         on_failure=hooks,
