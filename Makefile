@@ -31,7 +31,7 @@ test: $(READY) ## Run the tests
 
 .PHONY: test-contract
 test-contract: $(READY) ## Hold the API to its OpenAPI document with schemathesis
-	@$(BIN)/pytest -m contract tests/api/test_contract.py $(ARGS)
+	@$(BIN)/pytest -rP -m contract tests/api/test_contract.py $(ARGS)
 
 # All of them, even if the first fails: one run tells everything.
 CHECKS := check-format check-style check-imports check-types check-house

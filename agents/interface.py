@@ -57,6 +57,8 @@ class AgentContext(Generic[ConfigT]):
     config: ConfigT
     connectors: Connectors
     log: logging.Logger
+    item_timeout_s: float | None = None
+    """Seconds that each item of a batch may take; a single item's limit is its task's."""
 
 
 class Agent(ABC, Generic[ConfigT]):
@@ -69,6 +71,8 @@ class Agent(ABC, Generic[ConfigT]):
     example: ClassVar[JsonObject]
     """A config that validates."""
     Config: builtins.type[ConfigT]  # `type` is a field of this class
+    concurrency: ClassVar[int] = 8
+    """Items of a batch that are handled at the same time."""
 
     def read_config(self, config: JsonObject) -> ConfigT:
         """Read a config that was checked before it was stored.

@@ -5,11 +5,15 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
-from agents.interface import AgentContext, ConfigT
+from agents.interface import Agent, AgentContext, ConfigT
 from domain.errors import ErrorCode, TenantryError
-from domain.outcomes import AgentInput, AgentOutcome, AgentValue, Failure
-
-MAX_CONCURRENCY = 8
+from domain.outcomes import (
+    AgentInput,
+    AgentOutcome,
+    AgentValue,
+    Failure,
+    timed_out_failure,
+)
 
 
 async def run_per_item(
@@ -17,12 +21,13 @@ async def run_per_item(
     handle: Callable[[AgentInput], Awaitable[AgentValue | AgentOutcome]],
     *,
     context: AgentContext[ConfigT],
-    concurrency: int = MAX_CONCURRENCY,
+    concurrency: int = Agent.concurrency,
 ) -> tuple[AgentOutcome, ...]:
     """Handle every item and return one outcome for each, in the order of the items.
 
     At most `concurrency` items (from 1) are handled at a time. What an item raises becomes its
-    own failed outcome; cancellation passes through and ends the whole batch.
+    own failed outcome, and so does its taking longer than `context.item_timeout_s`; cancellation
+    passes through and ends the whole batch.
     """
     slots = asyncio.Semaphore(concurrency)
 
@@ -65,6 +70,7 @@ def unexpected_failure(
         ErrorCode.AGENT_FAILED,
         f"`{agent_name}` stopped because of an unexpected error.",
         f"Ask whoever runs the service to look up {item.execution_id} in the worker's log.",
+        retryable=True,
     )
 
 
@@ -75,12 +81,17 @@ async def _outcome_of(
     context: AgentContext[ConfigT],
 ) -> AgentOutcome:
     started = perf_counter()
+    limit = asyncio.timeout(context.item_timeout_s)
     try:
-        given = await handle(item)
+        async with limit:
+            given = await handle(item)
     except TenantryError as error:
         return AgentOutcome(failure=failure_of(error), duration_s=perf_counter() - started)
     # One of many items must not end the others: this is the loop that has to go on.
     except Exception as error:
+        if limit.expired() and context.item_timeout_s is not None:
+            failure = timed_out_failure(context.agent_name, context.item_timeout_s)
+            return AgentOutcome(failure=failure, duration_s=perf_counter() - started)
         failure = unexpected_failure(item, error, agent_name=context.agent_name, log=context.log)
         return AgentOutcome(failure=failure, duration_s=perf_counter() - started)
     if isinstance(given, AgentOutcome):

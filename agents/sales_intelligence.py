@@ -54,6 +54,7 @@ class SalesIntelligence(Agent[SalesIntelligenceConfig]):
     )
     example: ClassVar[JsonObject] = {"connector": "crm", "object_type": "companies"}
     Config = SalesIntelligenceConfig
+    concurrency = 1
 
     async def run(
         self, items: Sequence[AgentInput], context: AgentContext[SalesIntelligenceConfig]
@@ -75,7 +76,7 @@ class SalesIntelligence(Agent[SalesIntelligenceConfig]):
                 _qualify, table, criteria, carried=carried, config=context.config
             )
 
-        return await run_per_item(items, handle, context=context, concurrency=1)
+        return await run_per_item(items, handle, context=context, concurrency=self.concurrency)
 
 
 def _load_table(context: AgentContext[SalesIntelligenceConfig]) -> LeadTable:

@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from api.access import Doorkeeper
+from api.document import complete_document
 from api.event_stream import EventHub
 from api.intake import Intake
 from api.limits import Limits
@@ -20,6 +21,7 @@ from api.routes import (
     members,
     metrics,
     organizations,
+    queue,
     tokens,
     workflows,
 )
@@ -62,6 +64,7 @@ def create_app(state: ApiState) -> FastAPI:
         tokens,
         audit,
         metrics,
+        queue,
         events,
         executions,
         agent_types,
@@ -71,6 +74,7 @@ def create_app(state: ApiState) -> FastAPI:
     ):
         app.include_router(routes.router, prefix=PREFIX)
     _add_health(app)
+    complete_document(app)
     return app
 
 

@@ -69,5 +69,9 @@ class Counters:
         ):
             self._set(name, Gauge(metric, help_text, registry=self.registry))
 
+    def count_refusal(self, limit: str) -> None:
+        """Count something that a limit refused."""
+        self.refused.labels(limit).inc()
+
     def _set(self, name: str, instrument: Counter | Gauge | Histogram) -> None:
         object.__setattr__(self, name, instrument)

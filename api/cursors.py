@@ -9,11 +9,25 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import cast
+from typing import Annotated, cast
 
+from pydantic import Field
+
+from api.answers import Text
 from domain.errors import ErrorCode, InvalidInput
 
-MAX_CURSOR_CHARS = 600
+EXAMPLE_CURSOR = "WyJleGVjdXRpb25zIiwiM2YxYzA5ZTViN2QyODQ2YTMzIl0"
+_MAX_CURSOR_CHARS = 600
+Cursor = Annotated[
+    Text,
+    Field(
+        max_length=_MAX_CURSOR_CHARS,
+        # For the document: `read_cursor` refuses all others, and says what to do.
+        json_schema_extra={"minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"},
+        description="`next_cursor` of the page before, with the same filters and order.",
+    ),
+]
+"""A cursor as a query parameter."""
 _POINTER = "/query/cursor"
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Response
 from api.agent_schemas import agent_check
 from api.media_types import choose_media_type
 from domain.definition_text import parse_definition
-from domain.errors import ErrorCode, Problem, TenantryError
+from domain.errors import ErrorCode, InvalidInput, Problem, TenantryError
 from domain.json_checks import encoded_size_bytes, find_json_problems
 from domain.json_data import JsonObject
 from domain.text import read_name, slugify
@@ -27,7 +27,7 @@ from persistence.sessions import OrgSession
 YAML = "application/yaml"
 _JSON = "application/json"
 _YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
-_EXAMPLE: JsonObject = {
+EXAMPLE_DEFINITION: JsonObject = {
     "name": "Enterprise lead search",
     "description": "Finds and qualifies leads for a request.",
     "default_input": {"text": "Find fintechs in New York with 50 to 200 people"},
@@ -47,10 +47,34 @@ _EXAMPLE: JsonObject = {
 }
 
 
+# Which of the two is taken depends on `draft`, of which a schema of the body knows nothing.
+_DRAFT: dict[str, Any] = {
+    "title": "Draft",
+    "description": "With `draft=true` only: anything that has a name, whatever is wrong with it.",
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_NAME_CHARS,
+            "pattern": "\\S",
+        }
+    },
+}
+
+
 class MediaTypeUnsupported(TenantryError):
     """A body is sent as something that is not read here."""
 
     code = ErrorCode.MEDIA_TYPE_UNSUPPORTED
+
+
+class BodyMissing(InvalidInput):
+    """A request without the body that it is about."""
+
+    code = ErrorCode.REQUEST_INVALID
+    subject = "request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +149,22 @@ class DefinitionText:
 
     text: bytes
     is_json: bool
+    is_sent: bool = True
+    """Whether there is a body, if only an empty one with a `Content-Type`."""
+
+    def check_sent(self) -> None:
+        """See that there is a body at all.
+
+        Raises:
+            BodyMissing: there is none.
+        """
+        if not self.is_sent:
+            raise BodyMissing.one(
+                ErrorCode.FIELD_MISSING,
+                "",
+                "The request has no body.",
+                "Send the definition, as JSON or YAML.",
+            )
 
     def parse(self) -> JsonObject:
         """Read the document.
@@ -147,13 +187,15 @@ async def read_body(request: Request) -> DefinitionText:
     Raises:
         MediaTypeUnsupported: it is neither JSON nor YAML.
     """
-    kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    named = request.headers.get("content-type")
+    kind = (named or _JSON).partition(";")[0].strip().lower()
     if kind != _JSON and kind not in _YAML_TYPES:
         raise MediaTypeUnsupported(
             "The body is neither JSON nor YAML.",
             hint=f"Send a definition as `Content-Type: {_JSON}` or `{YAML}`.",
         )
-    return DefinitionText(await request.body(), kind == _JSON)
+    text = await request.body()
+    return DefinitionText(text, kind == _JSON, is_sent=bool(text) or named is not None)
 
 
 Body = Annotated[DefinitionText, Depends(read_body)]
@@ -181,14 +223,16 @@ def request_schema(*, anything: bool = False) -> dict[str, Any]:
     Args:
         anything: for the route that says what is wrong with whatever it gets.
     """
-    schema = {} if anything else _inline(WorkflowDefinition.model_json_schema())
-    text = yaml.safe_dump(_EXAMPLE, sort_keys=False)
+    schema = (
+        {} if anything else {"anyOf": [_inline(WorkflowDefinition.model_json_schema()), _DRAFT]}
+    )
+    examples = {"lead search": {"value": EXAMPLE_DEFINITION}}
     return {
         "requestBody": {
             "required": True,
             "content": {
-                _JSON: {"schema": schema, "examples": {"lead search": {"value": _EXAMPLE}}},
-                YAML: {"schema": schema, "examples": {"lead search": {"value": text}}},
+                _JSON: {"schema": schema, "examples": examples},
+                YAML: {"schema": schema, "examples": examples},
             },
         }
     }
@@ -196,7 +240,8 @@ def request_schema(*, anything: bool = False) -> dict[str, Any]:
 
 def yaml_answer(description: str) -> dict[int | str, dict[str, Any]]:
     """Describe an answer that can be had as YAML too, for the API's document."""
-    return {200: {"description": description, "content": {YAML: {"schema": {"type": "object"}}}}}
+    content = {YAML: {"schema": {"type": "object"}, "example": EXAMPLE_DEFINITION}}
+    return {200: {"description": description, "content": content}}
 
 
 def _inline(schema: dict[str, Any]) -> dict[str, Any]:

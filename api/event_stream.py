@@ -17,9 +17,10 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from api.connections import Connection
 from domain.errors import TenantryError
 from domain.ids import OrgId
-from persistence.notifications import ExecutionEvent, get_last_seq, list_events, listen
+from persistence.notifications import EVENTS, ExecutionEvent, get_last_seq, list_events, listen
 from persistence.sessions import Database
 
 _LOG = logging.getLogger("tenantry.api.events")
@@ -28,6 +29,7 @@ _PAGE = 500
 # Without news for so long, the connection is tried, and the table looked at once.
 _QUIET_S = 15.0
 _MAX_WAIT_S = 15.0
+_RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -130,11 +132,13 @@ class EventHub:
         wait_s = 0.5
         while True:
             try:
-                async with aclosing(listen(self._database.app, quiet_s=_QUIET_S)) as news:
+                async with aclosing(
+                    listen(self._database.app, channel=EVENTS, quiet_s=_QUIET_S)
+                ) as news:
                     async for heard in news:
                         wait_s = 0.5
-                        for org_id in self._feeds if heard is None else heard:
-                            self._wake(org_id)
+                        for org_id in list(self._feeds) if heard is None else heard:
+                            self._wake(OrgId(org_id))
             except TenantryError as error:
                 _LOG.warning("not listening for events, next try in %.1f s: %s", wait_s, error)
             except Exception:
@@ -159,15 +163,21 @@ class EventHub:
                 feed.stale = False
                 events = await asyncio.to_thread(self._list, org_id, feed.head or 0)
                 if events:
-                    feed.stale = len(events) == _PAGE
+                    # It may have been woken meanwhile, by a commit that the query did not see.
+                    feed.stale = feed.stale or len(events) == _PAGE
                     feed.move(events[-1].seq, events)
         except TenantryError as error:
-            # The listener wakes every feed when the database is back.
             _LOG.warning("events are not read: %s", error)
+            self._wake_later(org_id)
         except Exception:
             _LOG.exception("events are not read")
+            self._wake_later(org_id)
         finally:
             feed.reading = None
+
+    def _wake_later(self, org_id: OrgId) -> None:
+        # The listener may be well, and this organization have no further news for long.
+        asyncio.get_running_loop().call_later(_RETRY_S, self._wake, org_id)
 
     async def _read_back(self, org_id: OrgId, position: int) -> list[ExecutionEvent]:
         try:
@@ -190,6 +200,11 @@ class EventStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client goes, stops reading, or the process ends."""
+        connection = scope.get("state", {}).get("connection")
+        if isinstance(connection, Connection):
+            connection.hold_open()
+            # It looks itself whether the client reads, and is kinder to one that is only slow.
+            self.send_timeout = None
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:

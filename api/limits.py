@@ -10,6 +10,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Generic, TypeVar, cast
@@ -34,6 +35,9 @@ _DISCARD_S = 5.0
 _SMALL_BODY_BYTES = 64 * 1024
 _BRACKET_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _JSON = re.compile(rb"application/(?:[a-z0-9.+-]+\+)?json\b", re.IGNORECASE)
+# More than any route has. FastAPI's time grows with the square of unknown ones: one URL of 64 KiB
+# stopped a process for ten seconds.
+_MAX_PARAMETERS = 200
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Key = TypeVar("Key", bound=Hashable)
@@ -127,14 +131,14 @@ class Limits:
                 message["headers"] = [*message["headers"], *_rate_headers(allowances)]
             await send(message)
 
-        if used_up:
-            answer = self._too_many(scope, used_up)
-        else:
-            try:
+        with suppress(ClientDisconnect):
+            if used_up:
+                answer = self._too_many(scope, used_up)
+            elif scope["query_string"].count(b"&") >= _MAX_PARAMETERS:
+                answer = self._too_many_parameters(scope)
+            else:
                 answer, receive = await self._read(scope, receive)
-            except ClientDisconnect:
-                return
-        await (answer or self._app)(scope, receive, send_and_tell)
+            await (answer or self._app)(scope, receive, send_and_tell)
         self._learn(scope, token)
 
     def _count(self, scope: Scope, token: bytes | None) -> list[_Allowance]:
@@ -163,6 +167,15 @@ class Limits:
             message=f"There were too many requests by this {worst.name}.",
             hint=f"Wait {worst.retry_after_s} s, and send fewer; `RateLimit` tells what is left.",
             headers={"Retry-After": str(worst.retry_after_s)},
+        )
+
+    def _too_many_parameters(self, scope: Scope) -> Response:
+        self._state.counters.refused.labels("parameters").inc()
+        return problem_response(
+            Request(scope),
+            ErrorCode.REQUEST_INVALID,
+            message=f"The query has more than {_MAX_PARAMETERS} parameters.",
+            hint="See the API's document for those that a route has.",
         )
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:

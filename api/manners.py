@@ -12,8 +12,10 @@ from typeid import TypeID
 from api.problems import unexpected_response
 
 _LOG = logging.getLogger("tenantry.api.access")
+# The client left before there was an answer. No status of HTTP: what nginx writes for it.
+UNANSWERED = 499
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,80}")
-_HEADERS = (
+SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -36,14 +38,14 @@ class Manners:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status, is_answered = time.perf_counter(), 500, False
+        started, status, is_answered = time.perf_counter(), UNANSWERED, False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, is_answered
             if message["type"] == "http.response.start":
                 status, is_answered = message["status"], True
                 have = {name.lower() for name, _ in message["headers"]}
-                extra = [(name, value) for name, value in _HEADERS if name not in have]
+                extra = [(name, value) for name, value in SECURITY_HEADERS if name not in have]
                 message["headers"] = [
                     *message["headers"],
                     *extra,

@@ -13,9 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.manners import UNANSWERED
 from api.state import ApiState
+from api.steward_metrics import StewardCollector, StewardFigures, read_figures
 from domain.errors import TenantryError
-from persistence.metrics import measure_queue
+from persistence.metrics import QueueLength, measure_queue
 
 # Whoever scrapes more often gets the same figures of the queue, and Postgres one query.
 _QUEUE_KEPT_S = 5.0
@@ -34,7 +36,7 @@ class Metrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, is_stream = time.perf_counter(), 500, False
+        started, status, is_stream = time.perf_counter(), UNANSWERED, False
 
         async def send_and_look(message: Message) -> None:
             nonlocal status, is_stream
@@ -48,6 +50,10 @@ class Metrics:
 
         try:
             await self._app(scope, receive, send_and_look)
+        except Exception:
+            # It is answered further out.
+            status = 500
+            raise
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             labels = (method, route_of(scope), f"{status // 100}xx")
@@ -83,12 +89,14 @@ def create_metrics_app(state: ApiState) -> Starlette:
 
 
 class _QueueGauge:
-    """Asks the database for the queue's length, not more often than it is worth."""
+    """Asks the database for queue and steward, not more often than it is worth."""
 
     def __init__(self, state: ApiState) -> None:
         self._state = state
         self._read_at = float("-inf")
         self._turn = asyncio.Lock()
+        self._steward = StewardCollector()
+        state.counters.registry.register(self._steward)
 
     async def refresh(self) -> None:
         """Bring the gauges up to date; a database that is away is a figure, too."""
@@ -97,16 +105,16 @@ class _QueueGauge:
                 return
             counters = self._state.counters
             try:
-                length = await asyncio.to_thread(self._measure)
+                length, self._steward.figures = await asyncio.to_thread(self._measure)
             except TenantryError:
                 counters.queue_readable.set(0)
+                self._steward.figures = None
             else:
                 counters.queue_readable.set(1)
-                counters.queue_waiting.set(length[0])
-                counters.queue_oldest_age_seconds.set(length[1])
+                counters.queue_waiting.set(length.waiting)
+                counters.queue_oldest_age_seconds.set(length.oldest_age_s)
             self._read_at = time.monotonic()
 
-    def _measure(self) -> tuple[int, float]:
+    def _measure(self) -> tuple[QueueLength, StewardFigures]:
         with self._state.database.for_platform() as session:
-            found = measure_queue(session)
-        return found.waiting, found.oldest_age_s
+            return measure_queue(session), read_figures(session)

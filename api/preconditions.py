@@ -13,7 +13,7 @@ IfMatch = Annotated[
         alias="If-Match",
         max_length=500,
         description="The `ETag` of what you have read; `*` for whatever is there.",
-        examples=['"3"'],
+        examples=['"1"'],
     ),
 ]
 """Type of the parameter in which a route gets the header."""

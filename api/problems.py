@@ -19,7 +19,14 @@ from domain.json_data import JsonObject
 from domain.pointers import join_pointer
 
 MEDIA_TYPE = "application/problem+json"
+# What pydantic says in the words of Python, by its error's type.
+_WORDS = {
+    "extra_forbidden": ("There is no such field.", "Leave it out, or correct its name."),
+    "model_attributes_type": ("This must be a JSON object.", "See the API's document."),
+}
 _LOG = logging.getLogger("tenantry.api")
+# Nobody mends more of them at once, and an answer should not be larger than what it answers.
+_MAX_PROBLEMS = 100
 
 
 class ProblemPart(BaseModel):
@@ -121,8 +128,16 @@ def _on_own_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     details = cast(RequestValidationError, error).errors()
+    if _is_unread(request, details):
+        return problem_response(
+            request,
+            ErrorCode.MEDIA_TYPE_UNSUPPORTED,
+            message="The body is not sent as JSON.",
+            hint="Send JSON with `Content-Type: application/json`.",
+        )
+    left_out = len(details) - _MAX_PROBLEMS
     problems: list[Problem] = []
-    for detail in details:
+    for detail in details[:_MAX_PROBLEMS]:
         where, *path = (str(part) for part in detail["loc"])
         pointer = "" if where == "body" else f"/{where}"
         for part in path:
@@ -131,13 +146,25 @@ def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
         code = ErrorCode.FIELD_MISSING if missing else ErrorCode.FIELD_INVALID
         if detail["type"] == "extra_forbidden":
             code = ErrorCode.FIELD_UNKNOWN
-        problems.append(Problem(code, pointer, f"{detail['msg']}.", "See the API's document."))
+        message, hint = _WORDS.get(detail["type"], (f"{detail['msg']}.", "See the API's document."))
+        problems.append(Problem(code, pointer, message, hint))
     return problem_response(
         request,
         ErrorCode.REQUEST_INVALID,
-        message="The request does not fit the API's document.",
+        message="The request does not fit the API's document."
+        + (f" Only the first {_MAX_PROBLEMS} of its problems are listed." if left_out > 0 else ""),
         hint="Mend the problems that are listed.",
         problems=problems,
+    )
+
+
+def _is_unread(request: Request, details: Sequence[Any]) -> bool:
+    """Say whether the body was left as it is, because its media type is not JSON's."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        return False
+    return any(
+        tuple(detail["loc"]) == ("body",) and detail["type"] != "missing" for detail in details
     )
 
 

@@ -1,5 +1,6 @@
 """Serve the API: `python -m api.service`, which `tenantry api` and `tenantry up` run."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import create_app
+from api.connections import ConnectionBounds, fit_to_files, make_protocol
 from api.json_logs import start_json_logging
 from api.platform_metrics import create_metrics_app
 from api.state import ApiState
@@ -22,6 +24,7 @@ _LOG = logging.getLogger("tenantry.api")
 _POOL_SIZE = 10
 _SHUTDOWN_S = 10
 _BACKLOG = 512
+_METRICS_BOUNDS = ConnectionBounds(max_connections=64)
 
 
 def main() -> None:
@@ -29,16 +32,29 @@ def main() -> None:
     settings = load_settings(os.environ)  # noqa: TID251 - handed to the one place that reads it
     start_json_logging(settings.log_level)
     database = open_database_of(settings, pool_size=_POOL_SIZE)
-    state = ApiState(database=database, prefect_ui_url=_prefect_ui(settings))
+    state = ApiState(
+        database=database,
+        prefect_ui_url=_prefect_ui(settings),
+        event_ping_s=settings.event_ping_s,
+        event_send_timeout_s=settings.api_stall_timeout_s,
+    )
+    bounds = ConnectionBounds(
+        max_connections=fit_to_files(settings.api_max_connections),
+        head_timeout_s=settings.api_head_timeout_s,
+        stall_timeout_s=settings.api_stall_timeout_s,
+    )
     # uvicorn hands its signals on when it has ended, and the default would end us with an error.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _note_signal)
     try:
         with _serving_metrics(settings, state):
             _LOG.info("serving on %s:%d", settings.api_host, settings.api_port)
-            proxies = settings.api_proxies
             server = _make_server(
-                create_app(state), settings.api_host, settings.api_port, proxies=proxies
+                create_app(state),
+                settings.api_host,
+                settings.api_port,
+                protocol=make_protocol(bounds, on_refused=state.counters.count_refusal),
+                proxies=settings.api_proxies,
             )
             server.run()
     finally:
@@ -53,7 +69,13 @@ def _serving_metrics(settings: Settings, state: ApiState) -> Generator[None]:
         yield
         return
     app = create_metrics_app(state)
-    server = _make_server(app, settings.metrics_host, settings.metrics_port, proxies=None)
+    server = _make_server(
+        app,
+        settings.metrics_host,
+        settings.metrics_port,
+        protocol=make_protocol(_METRICS_BOUNDS, on_refused=state.counters.count_refusal),
+        proxies=None,
+    )
     thread = threading.Thread(target=server.run, name="metrics", daemon=True)
     thread.start()
     try:
@@ -63,11 +85,19 @@ def _serving_metrics(settings: Settings, state: ApiState) -> Generator[None]:
         thread.join(_SHUTDOWN_S)
 
 
-def _make_server(app: ASGIApp, host: str, port: int, *, proxies: str | None) -> uvicorn.Server:
+def _make_server(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    protocol: type[asyncio.Protocol],
+    proxies: str | None,
+) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
+        http=protocol,
         log_config=None,
         # The line of our own has the request's id and organization.
         access_log=False,

@@ -17,6 +17,7 @@ from domain.json_data import JsonObject, JsonValue
 _ARROW: Any = pyarrow
 _PARQUET: Any = parquet
 _RECORDS = "records"
+_COLUMNS = "columns"
 # How a formula begins in Excel, LibreOffice and Google Sheets; behind the last three, white
 # space that they drop, may stand another.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -36,17 +37,21 @@ def table_of(output: JsonObject) -> Table:
     """Make a table of an output: its records, or else the output itself as the only row.
 
     A workflow with several last agents has an output for each, by name: their records follow
-    each other, with the agent's name in the first column.
+    each other, with the agent's name in the first column. Where an output has a list `columns`,
+    its names come first, in that order.
     """
     records = output.get(_RECORDS)
     if isinstance(records, list):
-        return _from_objects([item for item in records if isinstance(item, dict)])
+        objects = [item for item in records if isinstance(item, dict)]
+        return _from_objects(objects, first=_columns_of(output))
     several: list[JsonObject] = []
+    first = ["agent"]
     for name, part in output.items():
         found = part.get(_RECORDS) if isinstance(part, dict) else None
-        if isinstance(found, list):
+        if isinstance(part, dict) and isinstance(found, list):
             several += [{"agent": name, **item} for item in found if isinstance(item, dict)]
-    return _from_objects(several or [output])
+            first += _columns_of(part)
+    return _from_objects(several, first=first) if several else _from_objects([output])
 
 
 def write_csv(table: Table) -> bytes:
@@ -70,8 +75,15 @@ def write_parquet(table: Table) -> bytes:
     return sink.getvalue()
 
 
-def _from_objects(objects: Sequence[JsonObject]) -> Table:
-    columns = tuple(dict.fromkeys(name for item in objects for name in item))
+def _columns_of(output: JsonObject) -> list[str]:
+    # Postgres keeps a JSON object without its order; a list keeps it.
+    columns = output.get(_COLUMNS)
+    return [name for name in columns if isinstance(name, str)] if isinstance(columns, list) else []
+
+
+def _from_objects(objects: Sequence[JsonObject], *, first: Sequence[str] = ()) -> Table:
+    there = dict.fromkeys(name for item in objects for name in item)
+    columns = tuple(dict.fromkeys([*(name for name in first if name in there), *there]))
     return Table(columns, [[item.get(name) for name in columns] for item in objects])
 
 

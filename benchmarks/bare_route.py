@@ -43,6 +43,4 @@ def make_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        make_app(), host="127.0.0.1", port=int(os.environ["BENCH_PORT"]), log_level="warning"
-    )
+    uvicorn.run(make_app(), host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning")

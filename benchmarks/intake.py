@@ -9,29 +9,21 @@ over kept connections; the median of the rounds counts. Bulk: 10,000 inputs a re
 import argparse
 import http.client
 import json
-import os
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
-from sqlalchemy import URL
-
-from deployments.embedded.ports import choose_port
 from deployments.embedded.stack import open_stack
 from deployments.settings import load_settings
 from domain.clock import utc_now
 from persistence.sessions import Database
 from persistence.tokens import add_token
+from tests.support.api_process import serving
 from tests.support.databases import (
     ACME,
     ADMIN,
-    AUDIT_KEY,
     add_organizations,
     cluster_of,
     open_roles,
@@ -40,38 +32,6 @@ from tests.support.factories import simple_workflow
 from tests.support.homes import temporary_home
 
 CLIENTS = 16
-ROOT = Path(__file__).parents[1]
-
-
-@contextmanager
-def serving(module: str, owner: URL, port: int) -> Generator[None]:
-    """Run one of the two servers in a process of its own."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("TENANTRY_")} | {
-        "TENANTRY_DATABASE_URL": owner.render_as_string(hide_password=False),
-        "TENANTRY_AUDIT_KEY": AUDIT_KEY.decode(),
-        "TENANTRY_API_PORT": str(port),
-        "TENANTRY_LOG_LEVEL": "WARNING",
-        "BENCH_PORT": str(port),
-    }
-    process = subprocess.Popen([sys.executable, "-m", module], env=environ, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-                connection.request("GET", "/health")
-                connection.getresponse().read()
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            finally:
-                connection.close()
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 def post_for(port: int, path: str, headers: dict[str, str], *, seconds: float) -> float:
@@ -147,9 +107,7 @@ def main() -> None:
             with open_roles(url) as database:
                 secret = prepare(database)
             headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-            ours = choose_port()
-            bare = choose_port(taken=frozenset({ours}))
-            with serving("api.service", url, ours), serving("benchmarks.bare_route", url, bare):
+            with serving("api.service", url) as ours, serving("benchmarks.bare_route", url) as bare:
                 for _ in range(options.rounds):
                     for name, port, path in (
                         ("bare", bare, "/executions"),

@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelled
 
 from deployments.carrying import Carrier
 
@@ -47,6 +48,7 @@ async def watch_stopped(carrier: Carrier) -> None:
                     if run.state is not None and run.state.is_paused():
                         carrier.suspend(by_flow_run[run.id], run.state)
                     else:
-                        await carrier.cancel(by_flow_run[run.id])
+                        state = Cancelled(message="Cancelled in Prefect.")
+                        carrier.stop(by_flow_run[run.id], state)
         except httpx.HTTPError as error:
             _LOG.warning("Prefect did not say what shall stop: %s", type(error).__name__)

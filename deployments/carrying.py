@@ -16,13 +16,15 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 
-from domain.executions import LeaseLost
-from domain.ids import RunId
+from domain.errors import TenantryError
+from domain.executions import ExecutionStatus, LeaseLost
+from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
 from flows.adopt import Refusal, adopt_flow_run
 from flows.carried import CarriedRun, carried_out, find_carried
 from flows.compiler import CompiledWorkflow
 from flows.engine import run_handed_over, run_made
+from flows.fencing import forget_lease, note_lease
 from flows.launch import launch, note_flow_run
 from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
@@ -32,6 +34,7 @@ from flows.platform import PLATFORM_FLOWS
 from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
+from persistence.queue import forget_worker
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
@@ -43,20 +46,27 @@ class LiveRun:
     """A run under way in this process."""
 
     run: Run
+    size: int = 1
     flow_run_id: UUID | None = None
     engine: "asyncio.Task[None] | None" = None
-    cancelled: bool = False
+    stopping: State[Any] | None = None
+    """What it shall end as in Prefect, once somebody has stopped it."""
+    ended: dict[ExecutionId, ExecutionStatus] = field(
+        default_factory=dict[ExecutionId, ExecutionStatus]
+    )
+    """What was called off since it was claimed: no agent is asked for it."""
 
 
 @dataclass(slots=True)
 class Carrier:
-    """The runs of one worker process, at most `limit` at a time."""
+    """The runs of one worker process: at most `limit`, of about `executions`, at a time."""
 
     client: PrefectClient
     runtime: Runtime
     worker: str
     lease_s: float
     limit: int
+    executions: int
     draining: bool = False
     live: dict[RunId, LiveRun] = field(default_factory=dict[RunId, LiveRun])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,6 +75,11 @@ class Carrier:
     def free_slots(self) -> int:
         """How many more runs this process takes."""
         return 0 if self.draining else max(0, self.limit - len(self.live))
+
+    @property
+    def free_executions(self) -> int:
+        """How many more executions this process takes, if they come in batches."""
+        return self.executions - sum(live.size for live in self.live.values())
 
     async def carry_handed_over(self, flow_run: FlowRun) -> None:
         """Carry out a flow run that Prefect handed over, or end it there with the reason."""
@@ -101,8 +116,8 @@ class Carrier:
         A worker that dies here leaves the run to its lease: when that ends, the steward gives
         the executions back to the queue.
         """
-        self._add(claimed.run)
-        # Read while Prefect makes the run: what is claimed changes no more.
+        self._add(claimed)
+        # Read while Prefect makes the run: what is claimed changes only by being called off.
         prepared = self._begin_preparing(claimed.run)
         try:
             flow_run = await self._launch(claimed)
@@ -137,6 +152,8 @@ class Carrier:
         prepared = self._begin_preparing(claimed.run)
         try:
             await self._carry(claimed, flow_run, prepared)
+        except LeaseLost:
+            _LOG.warning("run %s was taken by another worker", claimed.run.id)
         finally:
             prepared.cancel()
 
@@ -148,30 +165,32 @@ class Carrier:
         *,
         noted: "asyncio.Task[None] | None" = None,
     ) -> None:
-        live = self._add(claimed.run)
+        live = self._add(claimed)
         live.flow_run_id = flow_run.id
         try:
             name = run_name(claimed.run.id, claimed.execution_ids)
             if flow_run.name != name:
                 await self.client.update_flow_run(flow_run.id, name=name)
-            async with carried_out(flow_run.id, claimed.run) as carried:
+            note_lease(flow_run.id, claimed.run.lease_token)
+            async with carried_out(flow_run.id, claimed.run, ended=live.ended) as carried:
                 live.engine = asyncio.create_task(
                     self._run_engine(carried, flow_run, prepared, noted=noted)
                 )
                 try:
                     await live.engine
                 except asyncio.CancelledError:
-                    if not live.cancelled:
+                    if live.stopping is None:
                         raise
-                    await self._finish_cancelled(claimed.run, flow_run.id)
+                    await self._finish_stopped(claimed.run, flow_run.id, live.stopping)
         finally:
+            forget_lease(flow_run.id)
             self._remove(claimed.run)
 
-    async def cancel(self, run_id: RunId) -> None:
-        """Stop a run that somebody cancels in Prefect."""
+    def stop(self, run_id: RunId, state: State[Any]) -> None:
+        """Stop a run, which then ends in `state` in Prefect; stopping it again changes nothing."""
         live = self.live.get(run_id)
-        if live is not None and live.engine is not None and not live.cancelled:
-            live.cancelled = True
+        if live is not None and live.engine is not None and live.stopping is None:
+            live.stopping = state
             live.engine.cancel()
 
     def suspend(self, run_id: RunId, state: State) -> None:
@@ -188,6 +207,11 @@ class Carrier:
         queue at once.
         """
         self.draining = True
+        try:
+            await asyncio.to_thread(self._sign_off)
+        except TenantryError as error:
+            # It counts as gone when its time is over.
+            _LOG.warning("not signed off: %s", error.message)
         engines = [live.engine for live in self.live.values() if live.engine is not None]
         if engines:
             _, late = await asyncio.wait(engines, timeout=grace_s)
@@ -204,6 +228,10 @@ class Carrier:
                 _LOG.warning("stopping with %d runs left to their leases", len(self.live))
                 return
 
+    def _sign_off(self) -> None:
+        with self.runtime.database.for_platform() as session:
+            forget_worker(session, self.worker)
+
     async def _run_engine(
         self,
         carried: CarriedRun,
@@ -214,17 +242,22 @@ class Carrier:
     ) -> None:
         compiled, carried.opened = await prepared
         carried.definition = compiled.definition
+        if noted is not None:
+            # Before the engine says anything: from whom the run was taken, Prefect hears nothing.
+            await noted
         try:
             if noted is None:
                 await run_handed_over(compiled.flow, flow_run)
             else:
-                await run_made(self.client, compiled.flow, flow_run, carried, noted=noted)
+                await run_made(self.client, compiled.flow, flow_run, carried)
         except (Abort, Pause) as signal:
             # Prefect refused to start it, or it was paused: its states tell the mirror.
-            _LOG.info(
-                "run %s was not carried to its end: %s", carried.run.id, type(signal).__name__
-            )
-            await self._mirror_history(carried.run, flow_run.id)
+            run = carried.run
+            _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)
+            latest = await self._mirror_history(run, flow_run.id)
+            if latest is PrefectStateType.CANCELLING:
+                # Cancelled before it ran: nobody else would ever end it.
+                await self._finish_stopped(run, flow_run.id, Cancelled())
 
     def _begin_preparing(self, run: Run) -> "asyncio.Task[_Prepared]":
         return self._begin(asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run)))
@@ -235,21 +268,30 @@ class Carrier:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def _finish_cancelled(self, run: Run, flow_run_id: UUID) -> None:
+    async def _finish_stopped(self, run: Run, flow_run_id: UUID, state: State[Any]) -> None:
         # The engine has written Crashed over Cancelling; what was asked for is the end.
-        state = Cancelled(message="Cancelled in Prefect.")
         await self.client.set_flow_run_state(flow_run_id, state, force=True)
         await self._mirror_history(run, flow_run_id)
 
-    async def _mirror_history(self, run: Run, flow_run_id: UUID) -> None:
+    async def _mirror_history(self, run: Run, flow_run_id: UUID) -> PrefectStateType | None:
         history = await self.client.read_flow_run_states(flow_run_id)
-        states = [to_run_state(state) for state in history]
-        await asyncio.to_thread(
-            apply, self.runtime.database, run, states, max_attempts=self.runtime.max_attempts
-        )
+        try:
+            await asyncio.to_thread(
+                apply,
+                self.runtime.database,
+                run,
+                [to_run_state(state) for state in history],
+                max_attempts=self.runtime.max_attempts,
+                lease=run.lease_token,
+            )
+        except LeaseLost:
+            _LOG.warning("run %s was taken from this worker", run.id)
+            return None
+        return max(history, key=lambda state: state.timestamp).type if history else None
 
-    def _add(self, run: Run) -> LiveRun:
-        return self.live.setdefault(run.id, LiveRun(run))
+    def _add(self, claimed: ClaimedRun) -> LiveRun:
+        run, size = claimed.run, len(claimed.execution_ids)
+        return self.live.setdefault(run.id, LiveRun(run, size))
 
     def _remove(self, run: Run) -> None:
         self.live.pop(run.id, None)
@@ -261,4 +303,4 @@ _Prepared = tuple[CompiledWorkflow, OpenedRun]
 
 def _prepare(runtime: Runtime, run: Run) -> _Prepared:
     compiled = load_workflow(runtime, run.workflow_id, version=run.workflow_version)
-    return compiled, open_run(runtime, run, compiled.definition)
+    return compiled, open_run(runtime, run, compiled.definition, held=True)

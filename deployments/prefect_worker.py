@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import anyio
@@ -23,12 +24,14 @@ from prefect.workers.base import (
 )
 
 from agents.registry import AgentRegistry, default_registry
+from deployments.calling_off import watch_called_off
 from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier
-from deployments.intake import take_work
+from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
 from deployments.settings import Settings, load_settings
 from deployments.wiring import open_database_of
+from domain.fairness import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
@@ -98,8 +101,17 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         await ensure_pool(context.client)
         await super().setup()
         limit = self._limit or settings.worker_limit
+        # The default is made for as many threads as cores, and ours wait for the database.
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(limit + 8, thread_name_prefix="worker")
+        )
         self._carrier = Carrier(
-            self.client, runtime, worker=self.name, lease_s=settings.lease_s, limit=limit
+            self.client,
+            runtime,
+            worker=self.name,
+            lease_s=settings.lease_s,
+            limit=limit,
+            executions=settings.worker_executions,
         )
         self._start_loops(settings, self._carrier)
 
@@ -135,9 +147,15 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
 
     def _start_loops(self, settings: Settings, carrier: Carrier) -> None:
         loops: tuple[Coroutine[Any, Any, None], ...] = (
-            take_work(carrier, poll_s=settings.poll_interval_s),
+            take_work(
+                carrier,
+                poll_s=settings.poll_interval_s,
+                rules=Rules(ageing_s=settings.ageing_s, max_batch=settings.max_batch),
+            ),
+            listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),
             watch_stopped(carrier),
+            watch_called_off(carrier),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]
 

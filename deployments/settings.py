@@ -121,9 +121,22 @@ class Settings(BaseModel):
     """Where people open Prefect's pages, for links. Set it when that differs from the API's
     address without `/api`."""
 
-    worker_limit: Annotated[int, Field(ge=1, le=256)] = 8
-    """Prefect flow runs that one worker executes at a time. Raise it when agents mostly wait
-    for other services; each run needs memory for its whole batch."""
+    worker_limit: Annotated[int, Field(ge=1, le=256)] = 16
+    """Prefect flow runs that one worker carries at a time. The last one is kept for an
+    organization that has nothing running. Raise it when agents mostly wait for other services."""
+
+    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Executions that one worker carries at a time, in all its runs; it takes no further batch
+    beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
+    input and its agents' answers."""
+
+    max_batch: Annotated[int, Field(ge=1, le=1_000)] = 500
+    """Executions in one Prefect flow run, for workflows that set no `max_batch` of their own. 1
+    gives each execution a flow run; Prefect then starts a handful a second."""
+
+    ageing_s: Annotated[float, Field(ge=1, le=86_400)] = 60
+    """Seconds after which a waiting execution counts as one priority higher, and again after as
+    many more, so that nothing waits for ever behind more urgent work."""
 
     poll_interval_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
     """Seconds a worker with nothing to do waits before it asks for work again. Raise it to
@@ -140,6 +153,17 @@ class Settings(BaseModel):
     reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
     change that no hook reported stays unseen."""
+
+    pending_limit_s: Annotated[float, Field(ge=5, le=86400)] = 120
+    """Seconds that a flow run may be pending in Prefect. After that its executions go to another
+    worker. Raise it when workers take long to start a run."""
+
+    event_days: Annotated[float, Field(gt=0, le=3650)] = 7
+    """Days that events of executions are kept for listeners that were away. Raise it when they
+    are away for longer."""
+
+    drift_log_days: Annotated[float, Field(gt=0, le=3650)] = 30
+    """Days that the log of drift, and of what was done about it, is kept."""
 
     drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = 20
     """Seconds that a stopping worker gives its runs to finish before it hands them back. Match
@@ -165,6 +189,23 @@ class Settings(BaseModel):
     """Addresses of your own proxies, separated by commas, whose `X-Forwarded-For` is believed;
     unset, none is. Set it when the API is behind a proxy: the audit trail keeps the addresses of
     those who ask."""
+
+    api_max_connections: Annotated[int, Field(ge=10, le=100_000)] = 4_000
+    """Connections to the REST API that are open at a time, event streams included. When there
+    are more, the one is closed whose client has been silent for longest. Each takes an open file:
+    the process raises its own limit as far as the system lets it."""
+
+    api_head_timeout_s: Annotated[float, Field(ge=0.5, le=300)] = 10
+    """Seconds that a client of the REST API may take to send a request's headers. Raise it when
+    clients come over very bad lines."""
+
+    api_stall_timeout_s: Annotated[float, Field(ge=0.5, le=600)] = 20
+    """Seconds that a client of the REST API may read nothing of its answer or its events before
+    it is dropped."""
+
+    event_ping_s: Annotated[float, Field(ge=0.1, le=300)] = 15
+    """Seconds between two signs of life in an event stream without events, when its token is
+    looked at again, too. Set it below the time after which your proxy closes idle connections."""
 
     metrics_host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     """Address on which the API process serves figures for Prometheus. Choose one that tenants do
@@ -266,12 +307,22 @@ _KINDS = {
     "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
+    "worker_executions": "whole number",
+    "max_batch": "whole number",
+    "ageing_s": "seconds",
     "api_port": "TCP port",
+    "api_max_connections": "whole number",
+    "api_head_timeout_s": "seconds",
+    "api_stall_timeout_s": "seconds",
+    "event_ping_s": "seconds",
     "metrics_port": "TCP port",
     "max_attempts": "whole number",
     "poll_interval_s": "seconds",
     "lease_s": "seconds",
     "reconcile_interval_s": "seconds",
+    "pending_limit_s": "seconds",
+    "event_days": "days",
+    "drift_log_days": "days",
     "drain_grace_s": "seconds",
     "log_level": "one of DEBUG, INFO, WARNING, ERROR",
 }

@@ -6,83 +6,98 @@ Not a Prefect flow: it must work when Prefect's scheduler does not.
 import asyncio
 import logging
 import os
-import time
-from dataclasses import dataclass, field
-from datetime import timedelta
+import socket
+from dataclasses import dataclass
 
-import httpx
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from deployments.rounds import Rounds
 from deployments.settings import Settings, load_settings
 from deployments.stopping import run_until_stopped
 from deployments.wiring import open_database_of, start_logging
 from domain.errors import TenantryError
-from domain.ids import RunId
-from flows.publish import ensure_pool, publish_all, republish_missing, wait_for_prefect
-from flows.reconcile import reconcile_closed, reconcile_open, recover_lost
+from flows.publish import ensure_pool, wait_for_prefect
 from persistence.leadership import Leadership
 from persistence.sessions import Database
+from persistence.steward_status import RoundReport, note_round
 
 _LOG = logging.getLogger("tenantry.steward")
-# Runs that were closed are looked at again once a minute, for an hour: a platform engineer may
-# set a state by hand, and a crash that was none may end as completed.
-_SECOND_LOOK_S = 60.0
-_SECOND_LOOK_SPAN = timedelta(hours=1)
+_BEAT_S = 2.0
+_PREFECT_TIMEOUT_S = 20.0
 
 
 @dataclass(slots=True)
 class Steward:
-    """What one steward process remembers between its rounds; all of it may be lost."""
+    """One steward process: it leads, or stands by for the one that does."""
 
     client: PrefectClient
     database: Database
     settings: Settings
     leadership: Leadership
-    missing: set[RunId] = field(default_factory=set[RunId])
-    last_look: float = float("-inf")
 
     async def work(self) -> None:
-        """Make a round every few seconds; runs until it is cancelled."""
+        """Lead whenever nobody else does; runs until it is cancelled."""
         while True:
-            try:
-                if await asyncio.to_thread(self.leadership.hold):
-                    await self.make_round()
-            except (TenantryError, httpx.HTTPError) as error:
-                # Prefect or Postgres is away: the next round does what this one could not.
-                _LOG.warning("round broken off: %s: %s", type(error).__name__, error)
-            except Exception:
-                _LOG.exception("round broken off")
+            if await self._hold():
+                _LOG.info("this steward leads, as number %d", self.leadership.epoch)
+                await self._lead()
             await asyncio.sleep(self.settings.reconcile_interval_s)
 
-    async def make_round(self) -> None:
-        """Publish what changed, mirror what moved, recover what was lost."""
-        attempts = self.settings.max_attempts
-        await publish_all(self.client, self.database)
-        await reconcile_open(
-            self.client, self.database, max_attempts=attempts, missing=self.missing
-        )
-        await recover_lost(
-            self.client, self.database, lease_s=self.settings.lease_s, max_attempts=attempts
-        )
-        if time.monotonic() - self.last_look >= _SECOND_LOOK_S:
-            self.last_look = time.monotonic()
-            await republish_missing(self.client, self.database)
-            await reconcile_closed(
-                self.client, self.database, since=_SECOND_LOOK_SPAN, max_attempts=attempts
-            )
+    async def _lead(self) -> None:
+        """Make rounds until the lead is lost.
+
+        Watched from beside: a round may wait for Prefect for long, and must end when another
+        steward leads. What it does at that very moment is safe to do twice.
+        """
+        rounds = asyncio.create_task(self._make_rounds())
+        try:
+            while not rounds.done() and await self._hold():
+                await asyncio.wait({rounds}, timeout=_BEAT_S)
+        finally:
+            rounds.cancel()
+            (ended,) = await asyncio.gather(rounds, return_exceptions=True)
+        if isinstance(ended, Exception):
+            _LOG.error("rounds broke off", exc_info=ended)
+        _LOG.warning("the lead is lost")
+
+    async def _make_rounds(self) -> None:
+        rounds = Rounds(self.client, self.database, self.settings)
+        while True:
+            report = await rounds.make_round()
+            try:
+                await asyncio.to_thread(self._note, report)
+            except TenantryError as error:
+                _LOG.warning("the round was not noted: %s", error.message)
+            await asyncio.sleep(self.settings.reconcile_interval_s)
+
+    async def _hold(self) -> bool:
+        try:
+            return await asyncio.to_thread(self.leadership.hold)
+        except TenantryError as error:
+            _LOG.warning("no lead: %s %s", error.message, error.hint)
+            return False
+
+    def _note(self, report: RoundReport) -> None:
+        with self.database.for_platform() as session:
+            note_round(session, epoch=self.leadership.epoch, report=report)
 
 
 async def serve(settings: Settings) -> None:
     """Be the steward, or stand by for the one that is, until cancelled."""
     database = open_database_of(settings)
-    leadership = Leadership(database.platform)
+    name = f"{socket.gethostname()} {os.getpid()}"
+    leadership = Leadership(database.platform, name=name)
     try:
         await wait_for_prefect()
-        async with get_client() as client:
-            await ensure_pool(client)
-            _LOG.info("the steward is up")
-            await Steward(client, database, settings, leadership).work()
+        # Each round asks again anyway. Prefect's client would wait for a minute between its own
+        # tries, and after an outage the steward with it.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            async with get_client(httpx_settings={"timeout": _PREFECT_TIMEOUT_S}) as client:
+                await ensure_pool(client)
+                _LOG.info("the steward is up")
+                await Steward(client, database, settings, leadership).work()
     finally:
         leadership.release()
         database.close()

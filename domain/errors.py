@@ -52,9 +52,11 @@ class ErrorCode(StrEnum):
     EXECUTION_INPUT_MISSING = "execution.input_missing"
     EXECUTION_LOST = "execution.lost"
     EXECUTION_CANCELLED = "execution.cancelled"
+    EXECUTION_DEADLINE_PASSED = "execution.deadline_passed"
     EXECUTION_RUN_DELETED = "execution.run_deleted"
     EXECUTION_IDEMPOTENCY_CONFLICT = "execution.idempotency_conflict"
     EXECUTION_FAILED = "execution.failed"
+    QUEUE_FULL = "queue.full"
     SCHEDULE_INVALID = "schedule.invalid"
     SCHEDULE_NOT_FOUND = "schedule.not_found"
     ORGANIZATION_NOT_FOUND = "organization.not_found"
@@ -85,6 +87,7 @@ class ErrorCode(StrEnum):
     STACK_START_FAILED = "stack.start_failed"
     STACK_BUSY = "stack.busy"
     PREFECT_UNREACHABLE = "prefect.unreachable"
+    LEADERSHIP_LOST = "leadership.lost"
     INTERNAL = "internal.failed"
 
 

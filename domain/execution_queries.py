@@ -1,7 +1,7 @@
 """What is asked about executions, and the shapes of the answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -42,16 +42,24 @@ class ExecutionFilter:
         return 0 < len(self.statuses) < len(ExecutionStatus)
 
     @property
+    def narrows_by_labels_only(self) -> bool:
+        """Say whether labels, and perhaps a range of time, are all that executions must have."""
+        others = replace(
+            self, labels=(), statuses=frozenset(), created_after=None, created_before=None
+        )
+        return bool(self.labels) and not self.narrows_by_status and others == ExecutionFilter()
+
+    @property
     def is_by_time(self) -> bool:
         """Say whether the list is in order of time and then id, and not of the id alone.
 
-        Both are the same order but for clocks that were set back. A range of time has its own
-        index; and a list of everything would be read by the index of all ids, past all rows of
-        other organizations.
+        Both are the same order but for clocks that were set back. Each has its own indexes: those
+        of a range of time, of labels and of everything are in order of time.
         """
         return (
             self.created_after is not None
             or self.created_before is not None
+            or bool(self.labels)
             or (self == ExecutionFilter(statuses=self.statuses) and not self.narrows_by_status)
         )
 

@@ -68,6 +68,18 @@ class ExecutionError:
     hint: str
 
 
+CANCELLED = ExecutionError(
+    ErrorCode.EXECUTION_CANCELLED,
+    "The execution was cancelled.",
+    "Run it again if it is still needed.",
+)
+DEADLINE_PASSED = ExecutionError(
+    ErrorCode.EXECUTION_DEADLINE_PASSED,
+    "The execution had not ended when its deadline passed.",
+    "Run it again with a later deadline, or none. `started_at` tells whether it waited or ran.",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """One request to run one workflow version on one input. Times are aware UTC."""
@@ -96,6 +108,7 @@ class Execution:
     idempotency_key: str | None = None
     replay_of: ExecutionId | None = None
     cancel_requested_at: datetime | None = None
+    deadline: datetime | None = None
     prefect_state_id: str | None = None
     prefect_state_at: datetime | None = None
     prefect_flow_run_id: str | None = None

@@ -37,6 +37,16 @@ class Failure:
     retryable: bool = False
 
 
+def timed_out_failure(agent_name: str, limit_s: float) -> Failure:
+    """Make the failure of an item that an agent had not answered within its time limit."""
+    return Failure(
+        ErrorCode.AGENT_TIMED_OUT,
+        f"`{agent_name}` had not answered after {limit_s:g} seconds, its time limit.",
+        f"Raise `timeout_s` in the options of `{agent_name}`, or give it less to do.",
+        retryable=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AgentOutcome:
     """One item's result: a value or a failure, never both, with what it cost.

@@ -1,6 +1,6 @@
 """Runs: one Prefect flow run each, and what its state history means for its executions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -70,6 +70,8 @@ class Ending(StrEnum):
     TIMED_OUT = "timed_out"
     """As by_agents; one whose agents left no answer ran out of time."""
     CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    """An execution's own end: its time was over before every agent had answered."""
     LOST = "lost"
     """Finished executions end by their agent runs, the others go back to the queue."""
 
@@ -108,6 +110,39 @@ def read_history(states: Iterable[RunState]) -> RunFacts:
         started_at=started_at,
         ending=_ending(history),
     )
+
+
+def closing_type(facts: RunFacts, ended_before: Collection[ExecutionStatus] | None) -> StateType:
+    """Say in which state Prefect shall have a run that has ended, from then on.
+
+    It is what the run's newest state means for the executions: a run that crashed while it was
+    being cancelled was cancelled.
+
+    Args:
+        ended_before: how the run's executions stand, if all of them had ended before it did;
+            `None` while it still carried some. A worker that calls off all that its run carries
+            breaks the run off, which looks like a crash.
+
+    Raises:
+        ValueError: the run has not ended.
+    """
+    match facts.ending:
+        case None:
+            raise ValueError("a run that goes on has no closing state")
+        case Ending.BY_AGENTS:
+            return facts.latest.type
+        case Ending.CANCELLED:
+            return StateType.CANCELLED
+        case Ending.TIMED_OUT | Ending.DEADLINE:
+            return StateType.FAILED
+        case Ending.LOST:
+            if not ended_before:
+                return StateType.CRASHED
+            if ExecutionStatus.COMPLETED in ended_before:
+                return StateType.COMPLETED
+            if ExecutionStatus.FAILED in ended_before:
+                return StateType.FAILED
+            return StateType.CANCELLED
 
 
 def _status(latest: RunState, *, started: bool) -> ExecutionStatus:

@@ -7,6 +7,7 @@ from typing import Annotated, Self, cast
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetPydanticSchema,
@@ -20,7 +21,7 @@ from domain.errors import ErrorCode, InvalidInput
 from domain.graph import default_entries, levels, successors_of
 from domain.graph_problems import Outline, find_graph_problems
 from domain.inputs import as_input, find_input_problems
-from domain.json_data import JsonObject, JsonValue
+from domain.json_data import JsonObject, JsonValue, whole
 from domain.text import read_name, slugify
 
 MAX_AGENTS = 200
@@ -60,7 +61,7 @@ def _read_input(value: object) -> JsonObject:
 AgentName = Annotated[
     str,
     AfterValidator(_read_agent_name),
-    Field(json_schema_extra={"minLength": 1, "maxLength": MAX_AGENT_NAME_CHARS}),
+    Field(json_schema_extra={"minLength": 1, "maxLength": MAX_AGENT_NAME_CHARS, "pattern": "\\S"}),
 ]
 # Whether the data within is JSON is checked for the whole document at once, not per field.
 # pydantic cannot build a schema of the recursive `JsonObject` and is given one instead.
@@ -72,7 +73,14 @@ _Object = Annotated[
 _Input = Annotated[
     JsonObject,
     GetPydanticSchema(lambda _source, _handler: no_info_plain_validator_function(_read_input)),
-    WithJsonSchema({"type": ["object", "string"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "pattern": "\\S"},
+                {"type": "object", "minProperties": 1},
+            ]
+        }
+    ),
 ]
 
 
@@ -83,7 +91,7 @@ class _Part(BaseModel):
 class RunOptions(_Part):
     """How often, and for how long, an agent may try."""
 
-    retries: Annotated[int, Field(ge=0, le=10, strict=True)] = 2
+    retries: Annotated[int, Field(ge=0, le=10, strict=True), BeforeValidator(whole)] = 2
     """Further attempts after a failure that may pass by itself, 0 to 10."""
 
     retry_delay_s: Annotated[float, Field(ge=0, le=600, strict=True)] = 1.0
@@ -134,7 +142,7 @@ class WorkflowDefinition(_Part):
     name: Annotated[
         str,
         AfterValidator(_read_workflow_name),
-        Field(json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_CHARS}),
+        Field(json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": "\\S"}),
     ]
     """What people call the workflow, 1 to 120 characters."""
 
@@ -147,10 +155,14 @@ class WorkflowDefinition(_Part):
     entry: Annotated[tuple[AgentName, ...], Field(min_length=1)] | None = None
     """Agents that the input goes to. Without it: those that lead on and that none leads to."""
 
-    agents: tuple[AgentNode, ...]
+    # How many there may be is checked with the graph, in words of its own.
+    agents: Annotated[
+        tuple[AgentNode, ...],
+        Field(json_schema_extra={"minItems": 1, "maxItems": MAX_AGENTS}),
+    ]
     """The agents, in the order in which people shall see them."""
 
-    edges: tuple[Edge, ...] = ()
+    edges: Annotated[tuple[Edge, ...], Field(json_schema_extra={"maxItems": MAX_EDGES})] = ()
     """Which agent's answer is given to which."""
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """An agent as a Prefect task: one task handles the agent's items of a whole run."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ AgentTask = Task[..., Any]
 _LOG = logging.getLogger("tenantry.agents")
 _RETRY = "WillRetry"
 _JITTER = 0.5
+_BATCH_GRACE_S = 5.0
 
 # The books of the runs that this process carries out. Task parameters are visible in Prefect, so
 # a task is given a run's id and finds the rest here.
@@ -38,6 +40,19 @@ _open_books: dict[RunId, tuple[RunBook, Connectors]] = {}
 def open_for_tasks(book: RunBook, connectors: Connectors) -> None:
     """Let this process's tasks find a run's book."""
     _open_books[book.run.id] = (book, connectors)
+
+
+def find_open_book(run_id: RunId) -> RunBook | None:
+    """Find the book of a run whose agents this process is asking."""
+    found = _open_books.get(run_id)
+    return found[0] if found else None
+
+
+def mark_lost(run_id: RunId) -> None:
+    """Note that a run was taken from this process, before it is stopped."""
+    book = find_open_book(run_id)
+    if book is not None:
+        book.is_lost = True
 
 
 def close_for_tasks(book: RunBook) -> None:
@@ -64,6 +79,7 @@ def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
             config=config,
             connectors=connectors,
             log=logging.getLogger(f"tenantry.agents.{node.type}"),
+            item_timeout_s=options.timeout_s if len(items) > 1 else None,
         )
         outcomes = await _ask(agent, items, context)
         book.end_attempt(node, items, outcomes)
@@ -103,9 +119,38 @@ def _run_count() -> int:
     return context.task_run.run_count if context else 1
 
 
+def batch_timeout_s(node: AgentNode, agent: Agent[Any], count: int) -> float:
+    """Say how long an agent may take for a batch, in seconds.
+
+    The limit of the options is for an item. A batch is handled some at a time, each within its
+    own limit; the task's is behind that, for an agent that does not keep it.
+    """
+    limit_s = node.options.timeout_s
+    if count <= 1:
+        return limit_s
+    return limit_s * math.ceil(count / agent.concurrency) + _BATCH_GRACE_S
+
+
 async def _ask(
     agent: Agent[Any], items: Sequence[AgentInput], context: AgentContext[Any]
 ) -> Sequence[AgentOutcome]:
+    outcomes = await _ask_once(agent, items, context)
+    if outcomes is not None:
+        return outcomes
+    if len(items) > 1:
+        # It broke over one of them: alone, that one cannot take its neighbours along.
+        return [
+            outcome
+            for item in items
+            for outcome in await _ask_once(agent, [item], context) or [_broken(context)]
+        ]
+    return [_broken(context)]
+
+
+async def _ask_once(
+    agent: Agent[Any], items: Sequence[AgentInput], context: AgentContext[Any]
+) -> Sequence[AgentOutcome] | None:
+    """Ask an agent; `None` if it broke, or did not answer for each item."""
     try:
         outcomes = list(await agent.run(items, context))
     except LeaseLost:
@@ -117,11 +162,15 @@ async def _ask(
         # Whatever it was, its text may hold a tenant's data: it goes to our own log only.
         ids = ", ".join(item.execution_id for item in items[:20])
         _LOG.exception("agent %r failed as a whole for %s", context.agent_name, ids)
-        return [AgentOutcome(failure=broken_agent(context.agent_name)) for _ in items]
+        return None
     if len(outcomes) != len(items):
         _LOG.error("agent %r gave %d outcomes", context.agent_name, len(outcomes))
-        return [AgentOutcome(failure=broken_agent(context.agent_name)) for _ in items]
+        return None
     return [_checked(outcome, context.agent_name) for outcome in outcomes]
+
+
+def _broken(context: AgentContext[Any]) -> AgentOutcome:
+    return AgentOutcome(failure=broken_agent(context.agent_name))
 
 
 def _checked(outcome: AgentOutcome, agent_name: str) -> AgentOutcome:

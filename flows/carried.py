@@ -14,6 +14,8 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import State
 
+from domain.executions import ExecutionStatus
+from domain.ids import ExecutionId
 from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
 from flows.opening import OpenedRun
@@ -37,6 +39,10 @@ class CarriedRun:
     """The workflow version that it runs, once that was read."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
+    ended: dict[ExecutionId, ExecutionStatus] = field(
+        default_factory=dict[ExecutionId, ExecutionStatus]
+    )
+    """What was called off since it was claimed; the worker adds to it."""
     _at_end: list[Work] = field(default_factory=list[Work])
     _last: list[Work] = field(default_factory=list[Work])
     _beside: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -84,9 +90,13 @@ def find_carried(flow_run_id: UUID) -> CarriedRun | None:
 
 
 @asynccontextmanager
-async def carried_out(flow_run_id: UUID, run: Run) -> AsyncGenerator[CarriedRun]:
+async def carried_out(
+    flow_run_id: UUID, run: Run, *, ended: dict[ExecutionId, ExecutionStatus] | None = None
+) -> AsyncGenerator[CarriedRun]:
     """Let hooks and flows of this process find a run; leave when all beside it is done."""
-    carried = CarriedRun(replace(run, prefect_flow_run_id=flow_run_id))
+    carried = CarriedRun(
+        replace(run, prefect_flow_run_id=flow_run_id), ended={} if ended is None else ended
+    )
     _carried[flow_run_id] = carried
     try:
         yield carried

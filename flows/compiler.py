@@ -14,11 +14,20 @@ from prefect.exceptions import Pause
 from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
+from agents.interface import Agent
 from domain.ids import WorkflowId
 from domain.workflows import AgentNode, WorkflowDefinition
-from flows.agent_task import AgentTask, close_for_tasks, make_agent_task, open_for_tasks
+from flows.agent_task import (
+    AgentTask,
+    batch_timeout_s,
+    close_for_tasks,
+    make_agent_task,
+    open_for_tasks,
+)
 from flows.artifacts import add_agent_table
+from flows.calling_off import ended_state
 from flows.carried import CarriedRun, find_carried
+from flows.fencing import check_lease, leave_when_fenced, stop_when_taken
 from flows.hooks import record_cancelling, record_state
 from flows.naming import flow_name
 from flows.opening import OpenedRun, open_run
@@ -58,17 +67,15 @@ def compile_workflow(
         KeyError, ValidationError: an agent type or config that the catalogue does not know;
             definitions are checked before they are stored, so the catalogue has changed.
     """
-    tasks = {
-        node.name: make_agent_task(node, runtime.registry.get(node.type))
-        for node in definition.agents
-    }
+    agents = {node.name: runtime.registry.get(node.type) for node in definition.agents}
+    tasks = {node.name: make_agent_task(node, agents[node.name]) for node in definition.agents}
 
     async def carry(run: str | None = None) -> State:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None:
             raise RuntimeError("a compiled flow runs inside Prefect's engine only")
-        with redact_errors(f"flow run {context.flow_run.id}"):
-            return await _carry(runtime, context, context.flow_run.id, definition, tasks)
+        with redact_errors(f"flow run {context.flow_run.id}"), leave_when_fenced():
+            return await _carry(runtime, context, context.flow_run.id, definition, tasks, agents)
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
     hooks: list[FlowStateHook[..., Any]] = [record_state] if runtime.hooks else []
@@ -100,21 +107,22 @@ async def _carry(
     flow_run_id: UUID,
     definition: WorkflowDefinition,
     tasks: Mapping[str, AgentTask],
+    agents: Mapping[str, Agent[Any]],
 ) -> State:
     carried = find_carried(flow_run_id)
-    if carried is None:
-        book, connectors = await asyncio.to_thread(
-            keep_trying,
-            lambda: open_run(runtime, find_run_of(runtime, flow_run_id), definition),
-        )
-    else:
-        book, connectors = await _take_opened(runtime, carried, definition)
+    book, connectors = await _take_opened(runtime, carried, flow_run_id, definition)
+    if carried is not None:
+        # Nothing is awaited from here until the book is open: whoever calls off finds one of both.
+        book.drop(carried.ended)
         carried.suspend = context.flow_run_suspension_request.mark_requested
     open_for_tasks(book, connectors)
     try:
-        await _walk(book, tasks)
+        with stop_when_taken(book):
+            await _walk(book, tasks, agents)
     finally:
         close_for_tasks(book)
+    # Here, and not where its picture is drawn: what comes next is the final state.
+    await book.check_held()
     client = cast(PrefectClient, context.client)
 
     async def draw() -> None:
@@ -128,16 +136,28 @@ async def _carry(
 
 
 async def _take_opened(
-    runtime: Runtime, carried: CarriedRun, definition: WorkflowDefinition
+    runtime: Runtime,
+    carried: CarriedRun | None,
+    flow_run_id: UUID,
+    definition: WorkflowDefinition,
 ) -> OpenedRun:
-    # Taken once: a flow that Prefect calls again begins with what is stored.
-    opened, carried.opened = carried.opened, None
-    if opened is not None:
-        return opened
-    return await asyncio.to_thread(keep_trying, lambda: open_run(runtime, carried.run, definition))
+    if carried is not None:
+        # Taken once: a flow that Prefect calls again begins with what is stored.
+        opened, carried.opened = carried.opened, None
+        if opened is not None and opened[0].is_held_lately():
+            return opened
+
+    def read() -> OpenedRun:
+        run = find_run_of(runtime, flow_run_id)
+        check_lease(flow_run_id, run)
+        return open_run(runtime, run, definition)
+
+    return await asyncio.to_thread(keep_trying, read)
 
 
-async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
+async def _walk(
+    book: RunBook, tasks: Mapping[str, AgentTask], agents: Mapping[str, Agent[Any]]
+) -> None:
     """Run every agent after the ones that lead to it; independent ones side by side."""
     nodes = book.definition.ordered_agents()
     states: dict[str, State] = {}
@@ -146,14 +166,19 @@ async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
     async def step(node: AgentNode) -> None:
         for name in book.definition.upstream_of(node.name):
             await ended[name].wait()
-        if book.items_for(node):
+        items = book.items_for(node)
+        if items:
             upstream = [
                 states[name]
                 for name in book.definition.upstream_of(node.name)
                 # A failed one would keep this task from starting, for all items.
                 if name in states and states[name].type is StateType.COMPLETED
             ]
-            ask = cast(Callable[..., Awaitable[State]], tasks[node.name])
+            task = tasks[node.name]
+            limit_s = batch_timeout_s(node, agents[node.name], len(items))
+            if limit_s != node.options.timeout_s:
+                task = task.with_options(timeout_seconds=limit_s)
+            ask = cast(Callable[..., Awaitable[State]], task)
             state = await ask(book.run.id, return_state=True, wait_for=upstream)
             states[node.name] = state
             book.close_agent(node, timed_out=state.name == "TimedOut")
@@ -174,6 +199,8 @@ async def _walk(book: RunBook, tasks: Mapping[str, AgentTask]) -> None:
 
 def _final_state(book: RunBook) -> State:
     total, done = len(book.executions), book.completed_count()
+    if not total and book.called_off:
+        return ended_state(book.called_off.values())
     if done == total:
         return Completed(message=f"{done} completed")
     if done == 0:

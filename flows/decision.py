@@ -1,11 +1,18 @@
 """How an execution ends: decided by its own agent runs, not by its neighbours' or Prefect's."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from domain.agent_runs import AgentRun
 from domain.errors import ErrorCode
-from domain.executions import ExecutionError, ExecutionStatus
+from domain.executions import (
+    CANCELLED,
+    DEADLINE_PASSED,
+    Execution,
+    ExecutionError,
+    ExecutionStatus,
+)
 from domain.ids import ExecutionId
 from domain.json_data import JsonObject, JsonValue
 from domain.outcomes import Usage
@@ -17,11 +24,6 @@ _LOST = ExecutionError(
     ErrorCode.EXECUTION_LOST,
     "The worker that ran this execution was lost, and so were the ones that tried again.",
     "Run it again. If it happens again, look for an agent that takes too much memory.",
-)
-_CANCELLED = ExecutionError(
-    ErrorCode.EXECUTION_CANCELLED,
-    "The execution was cancelled.",
-    "Run it again if it is still needed.",
 )
 _TIMED_OUT = ExecutionError(
     ErrorCode.AGENT_TIMED_OUT,
@@ -53,9 +55,11 @@ def decide(
     missing = [node.name for node in definition.agents if node.name not in answers]
     failed = [run for run in answers.values() if run.outcome.failure is not None]
     if ending is Ending.CANCELLED:
-        status, error = ExecutionStatus.CANCELLED, _CANCELLED
+        status, error = ExecutionStatus.CANCELLED, CANCELLED
     elif not missing and not failed:
         status, error = ExecutionStatus.COMPLETED, None
+    elif ending is Ending.DEADLINE:
+        status, error = ExecutionStatus.FAILED, DEADLINE_PASSED
     elif ending is Ending.LOST and may_retry and all(is_retryable(run) for run in failed):
         return None
     else:
@@ -73,14 +77,13 @@ def decide(
     )
 
 
-def cancelled_in_queue(
-    definition: WorkflowDefinition, execution_id: ExecutionId
-) -> FinishedExecution:
-    """Make the end of an execution that was cancelled before it ran."""
-    ended = decide(definition, execution_id, [], ending=Ending.CANCELLED, may_retry=False)
-    if ended is None:
-        raise AssertionError("a cancelled execution never goes back to the queue")
-    return ended
+def ending_called_off(execution: Execution, *, at: datetime) -> Ending | None:
+    """Say how an execution ends that shall not go on, whatever its run does; `None` if it may."""
+    if execution.cancel_requested_at is not None:
+        return Ending.CANCELLED
+    if execution.deadline is not None and execution.deadline <= at:
+        return Ending.DEADLINE
+    return None
 
 
 def last_answers(agent_runs: Sequence[AgentRun]) -> Mapping[str, AgentRun]:

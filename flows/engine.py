@@ -5,7 +5,6 @@ policy on the run, and it reads the run anew once it is Running. Here the first 
 run has ended, and the second is answered from what the state's own answer said.
 """
 
-import asyncio
 from collections.abc import Awaitable
 from functools import partial
 from typing import Any, cast
@@ -17,7 +16,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import AsyncFlowRunEngine, run_flow
 
-from domain.executions import LeaseLost
 from flows.carried import CarriedRun
 
 
@@ -68,7 +66,6 @@ class _Engine(AsyncFlowRunEngine[..., Any]):
     """Prefect's engine, with a client that spares it what is known."""
 
     own: _EngineClient | None = None
-    noted: Awaitable[None] | None = None
 
     @property
     def client(self) -> PrefectClient:
@@ -83,37 +80,21 @@ class _Engine(AsyncFlowRunEngine[..., Any]):
         """Send none: the lease on our row says whether the worker lives, and the steward looks."""
         return None
 
-    async def begin_run(self) -> State:
-        """Have the run Running, and noted by then as ours: nothing runs before both are so."""
-        state = await super().begin_run()
-        if self.noted is not None:
-            try:
-                await self.noted
-            except LeaseLost:
-                # Another has it: this one ends as Crashed, as when a lost lease is found later.
-                raise asyncio.CancelledError from None
-        return state
-
 
 async def run_made(
     client: PrefectClient,
     flow: Flow[..., Any],
     flow_run: FlowRun,
     carried: CarriedRun,
-    *,
-    noted: Awaitable[None],
 ) -> None:
     """Run a flow for a run that this process has just made in Prefect, to its final state.
-
-    Args:
-        noted: ends when our row says which flow run it is; awaited before the flow's first line.
 
     Raises:
         Abort, Pause: Prefect refused to start it, or somebody has suspended it.
     """
     parameters = dict(flow_run.parameters)
     engine = _Engine(flow=flow, parameters=parameters, flow_run=_unobserved(flow_run))
-    engine.own, engine.noted = _EngineClient(client, carried, flow_run), noted
+    engine.own = _EngineClient(client, carried, flow_run)
     async with engine.start():
         while engine.is_running():
             async with engine.run_context():

@@ -5,18 +5,23 @@ the arguments by name in some places: the parameters must be called `flow, flow_
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun, State
 
+from domain.executions import LeaseLost
 from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
 from flows.carried import find_carried
+from flows.fencing import find_lease
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime, get_runtime
+
+_LOG = logging.getLogger("tenantry.flows")
 
 
 async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -29,14 +34,15 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
     carried = find_carried(flow_run.id)
     if carried is None:
         run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
-        await _apply(runtime, run, [to_run_state(state)])
+        await _mirror(runtime, run, flow_run, [to_run_state(state)])
         return
     carried.states.append(to_run_state(state))
+    told = list(carried.states)
     if state.is_running():
-        carried.do_beside(_apply(runtime, carried.run, list(carried.states)))
+        carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
         return
     carried.begin_end()
-    await _apply(runtime, carried.run, carried.states, definition=carried.definition)
+    await _mirror(runtime, carried.run, flow_run, told, definition=carried.definition)
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -53,21 +59,27 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
         run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
     async with get_client() as client:
         history = await client.read_flow_run_states(flow_run.id)
-    await _apply(runtime, run, [to_run_state(state) for state in history])
+    await _mirror(runtime, run, flow_run, [to_run_state(state) for state in history])
 
 
-async def _apply(
+async def _mirror(
     runtime: Runtime,
     run: Run,
+    flow_run: FlowRun,
     states: Sequence[RunState],
     *,
     definition: WorkflowDefinition | None = None,
 ) -> None:
-    await asyncio.to_thread(
-        apply,
-        runtime.database,
-        run,
-        states,
-        max_attempts=runtime.max_attempts,
-        definition=definition,
-    )
+    try:
+        await asyncio.to_thread(
+            apply,
+            runtime.database,
+            run,
+            states,
+            max_attempts=runtime.max_attempts,
+            definition=definition,
+            lease=find_lease(flow_run.id),
+        )
+    except LeaseLost:
+        # This process was asleep, and others have the executions: the steward mirrors this run.
+        _LOG.info("run %s is another's: nothing is mirrored", run.id)

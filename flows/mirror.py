@@ -8,7 +8,7 @@ from Prefect.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from prefect.client.schemas.objects import State
 
@@ -16,9 +16,17 @@ from domain.agent_runs import AgentRun
 from domain.clock import utc_now
 from domain.executions import FINAL, Execution, ExecutionStatus
 from domain.ids import ExecutionId
-from domain.runs import TERMINAL, Ending, Run, RunFacts, RunState, StateType, read_history
+from domain.runs import (
+    Ending,
+    Run,
+    RunFacts,
+    RunState,
+    StateType,
+    closing_type,
+    read_history,
+)
 from domain.workflows import WorkflowDefinition
-from flows.decision import decide
+from flows.decision import decide, ending_called_off
 from persistence.agent_runs import list_agent_runs
 from persistence.execution_moves import (
     FinishedExecution,
@@ -52,6 +60,8 @@ def apply(
     *,
     max_attempts: int = 3,
     definition: WorkflowDefinition | None = None,
+    lease: UUID | None = None,
+    again: bool = False,
 ) -> int:
     """Bring a run's executions up to what Prefect says; return how many rows changed.
 
@@ -60,28 +70,48 @@ def apply(
 
     Args:
         definition: of the run's workflow version, if the caller has it; else it is read.
+        lease: the token of a caller who carried the run out. One from whom it was taken has been
+            asleep, and what it knows is old: it writes nothing.
+        again: also if the run is closed and nothing is new, for executions that were left in it.
+
+    Raises:
+        LeaseLost: the run was taken from the caller.
     """
-    told = list(states)
     with database.org(run.org_id) as session:
-        # A terminal state that is known already has closed the run: no answer is stored any more.
-        is_open = lock_run(session, run.id, whole=any(s.type in TERMINAL for s in told))
-        known, is_news = add_states(session, run.id, told)
-        if not known or not (is_news or is_open):
+        is_open = lock_run(session, run.id, lease=lease)
+        known, is_news = add_states(session, run.id, states)
+        if not known or not (is_news or is_open or again):
             return 0
         facts = read_history(known)
-        changed = _move(session, run, facts, max_attempts=max_attempts, definition=definition)
-        record_facts(session, run.id, facts)
+        changed, closed_as = _start_or_pause(session, run, facts), None
+        if facts.ending is not None:
+            carried = list_carried(session, run.id)
+            is_over = all(e.status in FINAL for e in carried)
+            closed_as = closing_type(facts, [e.status for e in carried] if is_over else None)
+            changed += _end(
+                session,
+                run,
+                facts,
+                carried,
+                state=facts.latest,
+                max_attempts=max_attempts,
+                definition=definition,
+            )
+        record_facts(session, run.id, facts, closed_as=closed_as)
         return changed
 
 
-def give_up(database: Database, run: Run, *, max_attempts: int = 3) -> int:
+def give_up(database: Database, run: Run, *, max_attempts: int = 3, again: bool = False) -> int:
     """Close a run that Prefect never had, or has deleted; its executions go back to the queue.
+
+    Args:
+        again: also if it is closed, for executions that were left in it.
 
     Returns:
         How many executions ended or went back.
     """
     with database.org(run.org_id) as session:
-        if not lock_run(session, run.id):
+        if not lock_run(session, run.id) and not again:
             return 0
         gone = RunState(
             id=uuid5(NAMESPACE_URL, f"tenantry:gone:{run.id}"),
@@ -90,19 +120,13 @@ def give_up(database: Database, run: Run, *, max_attempts: int = 3) -> int:
             at=utc_now(),
         )
         facts = RunFacts(ExecutionStatus.RUNNING, gone, None, Ending.LOST)
-        changed = _end(session, run, facts, state=None, max_attempts=max_attempts)
+        carried = list_carried(session, run.id)
+        changed = _end(session, run, facts, carried, state=None, max_attempts=max_attempts)
         close_run(session, run.id)
         return changed
 
 
-def _move(
-    session: OrgSession,
-    run: Run,
-    facts: RunFacts,
-    *,
-    max_attempts: int,
-    definition: WorkflowDefinition | None,
-) -> int:
+def _start_or_pause(session: OrgSession, run: Run, facts: RunFacts) -> int:
     changed = 0
     if facts.started_at is not None:
         changed += start_executions(
@@ -115,15 +139,6 @@ def _move(
         set_started_late(session, run.id, at=facts.started_at)
     if facts.status is ExecutionStatus.PAUSED:
         changed += pause_executions(session, run.id, state=facts.latest)
-    if facts.ending is not None:
-        changed += _end(
-            session,
-            run,
-            facts,
-            state=facts.latest,
-            max_attempts=max_attempts,
-            definition=definition,
-        )
     return changed
 
 
@@ -131,24 +146,23 @@ def _end(
     session: OrgSession,
     run: Run,
     facts: RunFacts,
+    carried: Sequence[Execution],
     *,
     state: RunState | None,
     max_attempts: int,
     definition: WorkflowDefinition | None = None,
 ) -> int:
-    if facts.ending is None:
-        return 0
-    carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
-    if not carried:
+    unfinished = [e for e in carried if e.status not in FINAL]
+    if facts.ending is None or not unfinished:
         return 0
     if definition is None:
         definition = WorkflowDefinition.model_validate(
             get_definition(session, run.workflow_id, version=run.workflow_version)
         )
-    answers = _by_execution(list_agent_runs(session, [e.id for e in carried]))
+    answers = _by_execution(list_agent_runs(session, [e.id for e in unfinished]))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []
-    for execution in carried:
+    for execution in unfinished:
         ended = decide(
             definition,
             execution.id,
@@ -169,9 +183,9 @@ def _end(
 
 
 def _ending_of(execution: Execution, ending: Ending) -> Ending:
-    # Somebody asked to cancel it and its worker was lost: it ends as cancelled.
-    if ending is Ending.LOST and execution.cancel_requested_at is not None:
-        return Ending.CANCELLED
+    # Its worker was lost before it could act on what somebody had asked for.
+    if ending is Ending.LOST:
+        return ending_called_off(execution, at=utc_now()) or ending
     return ending
 
 

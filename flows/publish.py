@@ -9,7 +9,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
 from domain.catalog import Schedule, Workflow
@@ -24,7 +24,7 @@ from persistence.workflows import find_owner, list_all_workflows, set_published
 _LOG = logging.getLogger("tenantry.publish")
 # The flow's one parameter, as Prefect's UI shows it. The engine fills it in: whoever presses Run
 # leaves it empty.
-_PARAMETERS: JsonObject = {
+PARAMETERS: JsonObject = {
     "type": "object",
     "title": "Parameters",
     "properties": {
@@ -80,8 +80,11 @@ async def publish_workflow(
         name=DEPLOYMENT,
         entrypoint=entrypoint_of(workflow.id),
         work_pool_name=POOL,
-        parameter_openapi_schema=_PARAMETERS,
+        parameter_openapi_schema=PARAMETERS,
         enforce_parameter_schema=True,
+        paused=False,
+        parameters={},
+        job_variables={},
         version=str(workflow.version),
         tags=[f"org:{org_slug}", f"workflow:{workflow.slug}"],
         schedules=[
@@ -98,14 +101,17 @@ async def publish_workflow(
             session,
             workflow.id,
             deployment_id=deployment_id,
-            published=_fingerprint(workflow, schedules),
+            published=fingerprint_of(workflow, schedules),
         )
     _LOG.info("published workflow %s as deployment %s", workflow.id, deployment_id)
     return deployment_id
 
 
 async def publish_all(client: PrefectClient, database: Database) -> int:
-    """Publish every workflow that differs from what was published; return how many did."""
+    """Publish every workflow that differs from what was published; return how many did.
+
+    One that Prefect refuses keeps no other one from being published.
+    """
     with database.for_platform() as session:
         workflows = list_all_workflows(session)
         schedules = list_all_schedules(session)
@@ -115,24 +121,15 @@ async def publish_all(client: PrefectClient, database: Database) -> int:
     count = 0
     for workflow, published in workflows:
         own = by_workflow.get(workflow.id, [])
-        if published != _fingerprint(workflow, own):
-            await publish_workflow(client, database, workflow, own)
-            count += 1
-    return count
-
-
-async def republish_missing(client: PrefectClient, database: Database) -> int:
-    """Publish again what somebody has deleted in Prefect; return how much that was."""
-    with database.for_platform() as session:
-        workflows = [workflow for workflow, _ in list_all_workflows(session)]
-    count = 0
-    for workflow in workflows:
-        if workflow.prefect_deployment_id is None:
+        if published == fingerprint_of(workflow, own):
             continue
         try:
-            await client.read_deployment(workflow.prefect_deployment_id)
-        except ObjectNotFound:
-            await publish_again(client, database, workflow.id)
+            await publish_workflow(client, database, workflow, own)
+        except httpx.HTTPStatusError as refused:
+            if refused.response.is_server_error:
+                raise
+            _LOG.error("Prefect refused workflow %s: %s", workflow.id, refused.response.status_code)
+        else:
             count += 1
     return count
 
@@ -149,7 +146,8 @@ async def publish_again(
     return await publish_workflow(client, database, workflow, schedules)
 
 
-def _fingerprint(workflow: Workflow, schedules: Sequence[Schedule]) -> JsonObject:
+def fingerprint_of(workflow: Workflow, schedules: Sequence[Schedule]) -> JsonObject:
+    """Say what is published of a workflow: the same again need not be."""
     return {
         "version": workflow.version,
         "slug": workflow.slug,

@@ -1,78 +1,51 @@
-"""Bring every run up to what Prefect says of it, whatever the hooks did or did not do."""
+"""End the runs of workers that are lost, and those that were made and never started."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterName
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed, Scheduled
 
 from domain.clock import utc_now
+from domain.drift import Drift, DriftKind
 from domain.ids import RunId
 from domain.runs import Run
-from flows.mirror import apply, give_up, to_run_state
-from flows.naming import run_name
+from flows.mirror import give_up
+from flows.naming import POOL, run_name
+from flows.run_drift import PAGE, mirror_history
+from persistence.drift_log import Repair
+from persistence.run_checks import is_unwanted
 from persistence.runs import (
+    end_lease,
     fence_run,
+    find_run,
+    find_run_by_id,
     list_carried_ids,
-    list_closed_runs,
     list_lost_runs,
-    list_open_runs,
-    read_marks,
 )
-from persistence.sessions import Database
+from persistence.sessions import Database, PlatformSession
 
 _LOG = logging.getLogger("tenantry.steward")
-# The most that Prefect's API returns at once.
-_PAGE = 200
-
-
-async def reconcile_open(
-    client: PrefectClient, database: Database, *, max_attempts: int, missing: set[RunId]
-) -> int:
-    """Apply Prefect's history to every open run that has moved on; return how many rows changed.
-
-    Args:
-        missing: runs that Prefect did not know at the call before; kept by the caller. One that
-            is missing twice was deleted there, and its executions go back to the queue.
-    """
-    changed, after = 0, None
-    while True:
-        runs = await asyncio.to_thread(_open_page, database, after)
-        if not runs:
-            return changed
-        changed += await _reconcile(
-            client, database, runs, max_attempts=max_attempts, missing=missing
-        )
-        after = runs[-1].id
-
-
-async def reconcile_closed(
-    client: PrefectClient, database: Database, *, since: timedelta, max_attempts: int
-) -> int:
-    """Do the same for runs that were closed lately: terminal is not always final in Prefect."""
-
-    def read() -> list[Run]:
-        with database.for_platform() as session:
-            return list_closed_runs(session, since=utc_now() - since, limit=10 * _PAGE)
-
-    runs, changed = await asyncio.to_thread(read), 0
-    for start in range(0, len(runs), _PAGE):
-        changed += await _reconcile(
-            client, database, runs[start : start + _PAGE], max_attempts=max_attempts, missing=None
-        )
-    return changed
+_FENCE_S = 60.0
 
 
 async def recover_lost(
     client: PrefectClient, database: Database, *, lease_s: float, max_attempts: int
-) -> int:
-    """End the runs of workers that were not heard of; return how many there were.
+) -> list[Repair]:
+    """End the runs of workers that were not heard of for longer than their lease.
 
     The worker is fenced first, so that nothing of it is written after this; then Prefect's run
     is marked Crashed, and the mirror gives the executions back to the queue. Killed in between,
@@ -81,77 +54,146 @@ async def recover_lost(
 
     def read() -> list[Run]:
         with database.for_platform() as session:
-            lost = list_lost_runs(session, limit=_PAGE)
-            fenced = [fence_run(session, run, lease_s=lease_s) for run in lost]
-        return [run for run in fenced if run is not None]
+            return list_lost_runs(session, limit=PAGE)
 
-    runs = await asyncio.to_thread(read)
-    for run in runs:
-        _LOG.warning("the worker of run %s is lost", run.id)
-        flow_run_id = run.prefect_flow_run_id or await _find_orphan(client, database, run)
-        if flow_run_id is None:
-            await asyncio.to_thread(give_up, database, run, max_attempts=max_attempts)
-            continue
-        try:
-            await client.set_flow_run_state(
-                flow_run_id, Crashed(message="The worker of this run was lost.")
+    repairs: list[Repair] = []
+    for lost in await asyncio.to_thread(read):
+        run = await asyncio.to_thread(_fence, database, lost, lease_s=lease_s)
+        if run is not None:
+            _LOG.warning("the worker of run %s is lost", run.id)
+            repairs.append(
+                await _end_fenced(
+                    client, database, run, DriftKind.WORKER_LOST, max_attempts=max_attempts
+                )
             )
-        except ObjectNotFound:
-            await asyncio.to_thread(give_up, database, run, max_attempts=max_attempts)
-            continue
-        if run.prefect_flow_run_id is None:
-            await asyncio.to_thread(give_up, database, run, max_attempts=max_attempts)
-        else:
-            await mirror_history(client, database, run, max_attempts=max_attempts)
-    return len(runs)
+    return repairs
 
 
-async def mirror_history(
-    client: PrefectClient, database: Database, run: Run, *, max_attempts: int
-) -> int:
-    """Read a run's whole history from Prefect and apply it; return how many rows changed."""
-    if run.prefect_flow_run_id is None:
-        return 0
-    history = await client.read_flow_run_states(run.prefect_flow_run_id)
-    states = [to_run_state(state) for state in history]
-    return await asyncio.to_thread(apply, database, run, states, max_attempts=max_attempts)
-
-
-async def _reconcile(
+async def recover_stuck(
     client: PrefectClient,
     database: Database,
-    runs: Sequence[Run],
+    seen: dict[UUID, datetime],
     *,
+    limit: timedelta,
     max_attempts: int,
-    missing: set[RunId] | None,
-) -> int:
-    known = {run.prefect_flow_run_id: run for run in runs if run.prefect_flow_run_id}
-    if not known:
-        return 0
-    found = await _read_flow_runs(client, list(known))
-    marks = await asyncio.to_thread(_marks, database, [run.id for run in known.values()])
-    changed = 0
-    for flow_run_id, run in known.items():
-        flow_run = found.get(flow_run_id)
-        if flow_run is None:
-            if missing is None:
-                continue
-            if run.id in missing:
-                _LOG.warning("run %s was deleted in Prefect", run.id)
-                await asyncio.to_thread(give_up, database, run, max_attempts=max_attempts)
-                missing.discard(run.id)
-            else:
-                missing.add(run.id)
-        elif flow_run.state_id != marks.get(run.id):
-            changed += await mirror_history(client, database, run, max_attempts=max_attempts)
-    return changed
+) -> list[Repair]:
+    """End or hand out again the flow runs that were made and have not started for too long.
+
+    With a row of ours, the run's worker lives but does not get on: it is fenced, and the
+    executions go back to the queue. Without one, a worker died between Prefect's handing it over
+    and its row: it becomes Scheduled again, for the next worker.
+
+    Args:
+        seen: since when each was seen to be pending; kept by the caller. Counted by looks at a
+            Prefect that answers, so that time in which it was away does not count.
+    """
+    pending = {run.id: run for run in await _read_pending(client)}
+    now = utc_now()
+    for id in set(seen) - set(pending):
+        del seen[id]
+    repairs: list[Repair] = []
+    for id, flow_run in pending.items():
+        if now - seen.setdefault(id, now) < limit:
+            continue
+        del seen[id]
+        repair = await _unstick(client, database, flow_run, max_attempts=max_attempts)
+        if repair is not None:
+            repairs.append(repair)
+    return repairs
 
 
-async def _read_flow_runs(client: PrefectClient, ids: list[UUID]) -> dict[UUID, FlowRun]:
-    runs = await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=_PAGE
+async def _unstick(
+    client: PrefectClient, database: Database, flow_run: FlowRun, *, max_attempts: int
+) -> Repair | None:
+    def fence() -> tuple[Run | None, Run | None]:
+        with database.for_platform() as session:
+            known = find_run(session, flow_run.id) or _find_claimed(session, flow_run)
+            if known is None or known.closed_as is not None:
+                return known, None
+            return known, fence_run(session, known, lease_s=_FENCE_S, lapsed=False)
+
+    known, run = await asyncio.to_thread(fence)
+    if run is not None:
+        _LOG.warning("run %s has not started", run.id)
+        return await _end_fenced(
+            client, database, run, DriftKind.RUN_STUCK, max_attempts=max_attempts
+        )
+    if known is not None:
+        # Its worker died, and was given up, before it could note which flow run it had made.
+        ended: State = Crashed(message="The worker of this run was lost.")
+        await client.set_flow_run_state(flow_run.id, ended, force=True)
+    elif flow_run.deployment_id is not None:
+        _LOG.warning("flow run %s was handed over and lost: handing it out again", flow_run.id)
+        await _hand_out_again(client, flow_run, max_attempts=max_attempts)
+    return None
+
+
+def _find_claimed(session: PlatformSession, flow_run: FlowRun) -> Run | None:
+    # A run that a worker claimed has our id as its key in Prefect.
+    key = flow_run.idempotency_key or ""
+    return find_run_by_id(session, RunId(key)) if key.startswith("run_") else None
+
+
+async def _hand_out_again(client: PrefectClient, flow_run: FlowRun, *, max_attempts: int) -> None:
+    history = await client.read_flow_run_states(flow_run.id)
+    tries = sum(state.type is StateType.SCHEDULED for state in history)
+    state: State = Scheduled(scheduled_time=utc_now())
+    if tries >= max_attempts:
+        state = Crashed(message=f"Handed over {tries} times, and lost each time.")
+    await client.set_flow_run_state(flow_run.id, state, force=True)
+
+
+async def _end_fenced(
+    client: PrefectClient, database: Database, run: Run, kind: DriftKind, *, max_attempts: int
+) -> Repair:
+    try:
+        changed = await _end(client, database, run, max_attempts=max_attempts)
+    except httpx.HTTPError:
+        # Prefect is away: without its history nobody knows whether the run was being cancelled.
+        await asyncio.to_thread(_give_back, database, run)
+        raise
+    drift = Drift(
+        kind=kind,
+        org_id=run.org_id,
+        subject=run.id,
+        here="the lease ended" if kind is DriftKind.WORKER_LOST else "claimed",
+        there="not started" if kind is DriftKind.RUN_STUCK else "open",
     )
-    return {run.id: run for run in runs}
+    action = f"fenced the worker: {changed} executions ended or wait again"
+    return Repair(drift, action, is_repaired=True)
+
+
+async def _end(client: PrefectClient, database: Database, run: Run, *, max_attempts: int) -> int:
+    flow_run_id = run.prefect_flow_run_id or await _find_orphan(client, database, run)
+    if flow_run_id is not None:
+        try:
+            await _mark_ended(client, database, run, flow_run_id)
+        except ObjectNotFound:
+            flow_run_id = None
+    if flow_run_id is None or run.prefect_flow_run_id is None:
+        return await asyncio.to_thread(give_up, database, run, max_attempts=max_attempts)
+    return await mirror_history(client, database, run, max_attempts=max_attempts)
+
+
+async def _mark_ended(
+    client: PrefectClient, database: Database, run: Run, flow_run_id: UUID
+) -> None:
+    flow_run = await client.read_flow_run(flow_run_id)
+
+    def nobody_wants_it() -> bool:
+        with database.for_platform() as session:
+            return is_unwanted(session, run.id)
+
+    is_cancelling = flow_run.state is not None and flow_run.state.type is StateType.CANCELLING
+    if is_cancelling or await asyncio.to_thread(nobody_wants_it):
+        # What was being cancelled when its worker was lost ends as cancelled on both sides.
+        state: State = Cancelled(message="Cancelled; the worker of this run was lost meanwhile.")
+        if flow_run.state is None or not flow_run.state.is_final():
+            await client.set_flow_run_state(flow_run_id, state, force=True)
+        return
+    await client.set_flow_run_state(
+        flow_run_id, Crashed(message="The worker of this run was lost.")
+    )
 
 
 async def _find_orphan(client: PrefectClient, database: Database, run: Run) -> UUID | None:
@@ -163,16 +205,32 @@ async def _find_orphan(client: PrefectClient, database: Database, run: Run) -> U
 
     name = await asyncio.to_thread(read)
     found = await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])), limit=_PAGE
+        flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])), limit=PAGE
     )
     return next((r.id for r in found if r.idempotency_key == run.id), None)
 
 
-def _open_page(database: Database, after: RunId | None) -> list[Run]:
-    with database.for_platform() as session:
-        return list_open_runs(session, after=after, limit=_PAGE)
+async def _read_pending(client: PrefectClient) -> list[FlowRun]:
+    found: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
+            ),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL])),
+            limit=PAGE,
+            offset=len(found),
+        )
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
-def _marks(database: Database, ids: list[RunId]) -> dict[RunId, UUID | None]:
+def _fence(database: Database, run: Run, *, lease_s: float) -> Run | None:
     with database.for_platform() as session:
-        return read_marks(session, ids)
+        return fence_run(session, run, lease_s=lease_s)
+
+
+def _give_back(database: Database, run: Run) -> None:
+    with database.for_platform() as session:
+        end_lease(session, run)

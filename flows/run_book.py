@@ -1,6 +1,7 @@
 """What a run knows while it is carried out: its executions, and each agent's answers so far."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,16 +9,27 @@ from datetime import datetime
 from domain.agent_runs import AgentRun
 from domain.clock import utc_now
 from domain.errors import ErrorCode
-from domain.executions import FINAL, Execution
+from domain.executions import FINAL, Execution, ExecutionStatus
 from domain.ids import ExecutionId, new_agent_run_id
-from domain.outcomes import AgentInput, AgentOutcome, AgentValue, Failure
+from domain.outcomes import (
+    AgentInput,
+    AgentOutcome,
+    AgentValue,
+    Failure,
+    timed_out_failure,
+)
 from domain.runs import Run
 from domain.workflows import AgentNode, WorkflowDefinition
-from flows.decision import is_retryable, last_answers
+from flows.calling_off import call_off
+from flows.decision import ending_called_off, is_retryable, last_answers
 from persistence.agent_runs import add_agent_runs, list_agent_runs
 from persistence.executions import list_carried
 from persistence.patience import keep_trying
+from persistence.runs import hold_lease
 from persistence.sessions import Database, OrgSession
+
+# Shorter than any lease: what was heard so long ago may have changed.
+_HELD_S = 2.0
 
 
 @dataclass(slots=True)
@@ -40,7 +52,16 @@ class RunBook:
     database: Database
     run: Run
     definition: WorkflowDefinition
-    executions: Mapping[ExecutionId, Execution]
+    executions: dict[ExecutionId, Execution]
+    """What agents are still asked for."""
+    called_off: dict[ExecutionId, ExecutionStatus] = field(
+        default_factory=dict[ExecutionId, ExecutionStatus]
+    )
+    """What ended before its run did, and how."""
+    is_lost: bool = False
+    """Whether the run was taken from this worker."""
+    held_at: float = field(default_factory=time.monotonic)
+    """When the database last said that it was not."""
     _progress: dict[str, _Progress] = field(default_factory=dict[str, _Progress])
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -58,6 +79,28 @@ class RunBook:
                     AgentInput(execution.id, execution.input_data, upstream, execution.attempt)
                 )
         return items
+
+    def drop(self, ended: Mapping[ExecutionId, ExecutionStatus]) -> None:
+        """Ask no further agent for executions that have ended."""
+        for id, status in ended.items():
+            if self.executions.pop(id, None) is not None:
+                self.called_off[id] = status
+
+    def is_held_lately(self) -> bool:
+        """Say whether the database was asked a moment ago, and said that the run was ours."""
+        return time.monotonic() - self.held_at <= _HELD_S
+
+    async def check_held(self) -> None:
+        """Make sure that the run is still this worker's before its end is told to Prefect.
+
+        A process that was frozen does not know it, and Prefect would take its word. The database
+        is only asked when it was not a moment ago, as when an agent's answers were stored.
+
+        Raises:
+            LeaseLost: it was taken away.
+        """
+        if not self.is_held_lately():
+            await asyncio.to_thread(keep_trying, self._hold)
 
     def begin_attempt(self, node: AgentNode, items: Sequence[AgentInput]) -> None:
         """Note that an attempt starts; one still under way was cut off, and is a failure now."""
@@ -95,7 +138,9 @@ class RunBook:
             batch = list(progress.unsaved)
             if not batch:
                 return
+            asked_at = time.monotonic()
             await asyncio.to_thread(keep_trying, lambda: self._store(agent_name, batch))
+            self.held_at = asked_at
             progress.unsaved = progress.unsaved[len(batch) :]
 
     async def save_all(self) -> None:
@@ -105,13 +150,11 @@ class RunBook:
 
     def failed_items(self, agent_name: str) -> list[AgentRun]:
         """List an agent's failures as they stand now."""
-        answers = self._of(agent_name).answers.values()
-        return [run for run in answers if run.outcome.failure is not None]
+        return [run for run in self._answers_of(agent_name) if run.outcome.failure is not None]
 
     def answered_items(self, agent_name: str) -> list[AgentRun]:
         """List an agent's answers as they stand now."""
-        answers = self._of(agent_name).answers.values()
-        return [run for run in answers if run.outcome.value is not None]
+        return [run for run in self._answers_of(agent_name) if run.outcome.value is not None]
 
     def attempts(self, agent_name: str) -> int:
         """Count how often an agent was tried in this run."""
@@ -139,6 +182,10 @@ class RunBook:
                 per_item.setdefault(run.execution_id, []).append(run)
             for id, own in per_item.items():
                 self._of(name).answers[id] = last_answers(own)[name]
+
+    def _answers_of(self, agent_name: str) -> list[AgentRun]:
+        answers = self._of(agent_name).answers.values()
+        return [run for run in answers if run.execution_id in self.executions]
 
     def _of(self, agent_name: str) -> _Progress:
         return self._progress.setdefault(agent_name, _Progress())
@@ -176,11 +223,15 @@ class RunBook:
         ids, started_at = progress.under_way
         progress.under_way = None
         outcome = AgentOutcome(
-            failure=failure or _timed_out(node),
+            failure=failure or timed_out_failure(node.name, node.options.timeout_s),
             duration_s=(utc_now() - started_at).total_seconds(),
         )
         for id in ids:
             self._record(node, id, outcome, started_at=started_at)
+
+    def _hold(self) -> None:
+        with self.database.org(self.run.org_id) as session:
+            hold_lease(session, self.run)
 
     def _store(self, agent_name: str, batch: Sequence[AgentRun]) -> None:
         with self.database.org(self.run.org_id) as session:
@@ -197,22 +248,47 @@ def broken_agent(agent_name: str) -> Failure:
     )
 
 
-def _timed_out(node: AgentNode) -> Failure:
-    limit_s = node.options.timeout_s
-    return Failure(
-        ErrorCode.AGENT_TIMED_OUT,
-        f"`{node.name}` had not answered after {limit_s:g} seconds, its time limit.",
-        f"Raise `timeout_s` in the options of `{node.name}`, or give it less to do.",
-        retryable=True,
-    )
+@dataclass(frozen=True, slots=True)
+class CarriedWork:
+    """What a run carries, and what its agents have answered already, as it was read."""
+
+    executions: Sequence[Execution]
+    answers: Sequence[AgentRun]
+    read_at: float
+    """By this process's monotonic clock, before the database was asked."""
+
+
+def read_carried_work(session: OrgSession, run: Run) -> CarriedWork:
+    """Read what a run carries. Nothing is written."""
+    read_at = time.monotonic()
+    executions = list_carried(session, run.id)
+    answers = list_agent_runs(session, [e.id for e in executions if e.status not in FINAL])
+    return CarriedWork(executions, answers, read_at)
 
 
 def open_book(
-    database: Database, session: OrgSession, run: Run, definition: WorkflowDefinition
+    database: Database, run: Run, definition: WorkflowDefinition, work: CarriedWork
 ) -> RunBook:
-    """Read what a run carries, and what its agents have answered already."""
-    carried = [e for e in list_carried(session, run.id) if e.status not in FINAL]
-    known = list_agent_runs(session, [e.id for e in carried])
-    book = RunBook(database, run, definition, {e.id: e for e in carried})
-    book.load(known)
+    """Make the book of a run.
+
+    What shall not go on, because it was cancelled or its deadline passed since it was claimed,
+    is ended here.
+
+    Raises:
+        LeaseLost: the run was taken from this worker.
+    """
+    now = utc_now()
+    ended = {e.id: e.status for e in work.executions if e.status in FINAL}
+    going_on = {e.id: e for e in work.executions if e.status not in FINAL}
+    if any(ending_called_off(e, at=now) is not None for e in going_on.values()):
+        ended |= call_off(database, run)
+    book = RunBook(
+        database,
+        run,
+        definition,
+        {id: e for id, e in going_on.items() if id not in ended},
+        ended,
+        held_at=work.read_at,
+    )
+    book.load(work.answers)
     return book

@@ -1,15 +1,15 @@
 """Agent runs as rows: what each agent answered for each execution, kept as soon as it has."""
 
+import json
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, select, text
 
 from domain.agent_runs import AgentRun
 from domain.errors import ErrorCode
 from domain.ids import AgentRunId, ExecutionId, RunId
-from domain.json_data import JsonObject
+from domain.json_data import JsonObject, JsonValue
 from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from domain.runs import Run
 from persistence.runs import hold_lease
@@ -30,57 +30,74 @@ def add_agent_runs(
     hold_lease(session, run)
     if not finished:
         return
-    ids = [item.execution_id for item in finished]
-    counts = session.execute(
-        select(AgentRunRow.execution_id, func.max(AgentRunRow.attempt))
-        .where(AgentRunRow.execution_id.in_(ids), AgentRunRow.agent_name == agent_name)
-        .group_by(AgentRunRow.execution_id)
+    rows = [_to_row(number, item) for number, item in enumerate(finished)]
+    session.execute(
+        _ADD,
+        {
+            "org_id": session.org_id,
+            "run_id": run.id,
+            "agent_name": agent_name,
+            "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
+        },
     )
-    attempts: dict[str, int] = {execution_id: attempt for execution_id, attempt in counts}
-    rows: list[dict[str, object]] = []
-    for item in finished:
-        attempts[item.execution_id] = attempts.get(item.execution_id, 0) + 1
-        rows.append(_to_row(session, run.id, agent_name, item, attempts[item.execution_id]))
-    session.execute(insert(AgentRunRow).on_conflict_do_nothing(), rows)
+
+
+# One statement for the whole batch: the rows travel as one JSON array, in the order in which
+# they were finished, by which an execution's attempts are counted.
+_ADD = text("""
+insert into agent_runs (id, org_id, execution_id, run_id, agent_name, attempt, status, data,
+    records, error, error_code, error_hint, retryable, tokens_used, cost, duration_seconds,
+    started_at, completed_at)
+select r.id, :org_id, r.execution_id, :run_id, :agent_name,
+    coalesce(known.attempt, 0) + row_number() over (partition by r.execution_id order by r.number),
+    r.status, r.data, r.records, r.error, r.error_code, r.error_hint, r.retryable, r.tokens_used,
+    r.cost, r.duration_seconds, r.started_at, r.completed_at
+from jsonb_to_recordset(cast(:rows as jsonb)) as r(
+    number integer, id text, execution_id text, status text, data jsonb, records jsonb,
+    error text, error_code text, error_hint text, retryable boolean, tokens_used bigint,
+    cost numeric, duration_seconds double precision, started_at timestamptz,
+    completed_at timestamptz)
+left join lateral (
+    select max(attempt) as attempt from agent_runs a
+    where a.org_id = :org_id and a.execution_id = r.execution_id and a.agent_name = :agent_name
+) known on true
+on conflict do nothing
+""")
 
 
 def list_agent_runs(session: OrgSession, ids: Sequence[ExecutionId]) -> list[AgentRun]:
     """List all agent runs of some executions, by start."""
+    # Columns and not objects: a run's worth of them is read at once.
     query = (
-        select(AgentRunRow)
+        select(*AgentRunRow.__table__.columns)
         .where(AgentRunRow.execution_id.in_(ids))
         .order_by(AgentRunRow.started_at, AgentRunRow.attempt)
     )
-    return [_to_agent_run(row) for row in session.scalars(query)]
+    return [_to_agent_run(row) for row in session.execute(query)]
 
 
-def _to_row(
-    session: OrgSession, run_id: RunId, agent_name: str, item: AgentRun, attempt: int
-) -> dict[str, object]:
+def _to_row(number: int, item: AgentRun) -> dict[str, JsonValue]:
     value, failure = item.outcome.value, item.outcome.failure
     return {
+        "number": number,
         "id": item.id,
-        "org_id": session.org_id,
         "execution_id": item.execution_id,
-        "run_id": run_id,
-        "agent_name": agent_name,
-        "attempt": attempt,
         "status": "COMPLETED" if value else "FAILED",
         "data": value.data if value else None,
-        "records": list(value.records) if value and value.records is not None else None,
+        "records": [*value.records] if value and value.records is not None else None,
         "error": failure.message if failure else None,
         "error_code": failure.code.value if failure else None,
         "error_hint": failure.hint if failure else None,
         "retryable": failure.retryable if failure else False,
         "tokens_used": item.outcome.usage.tokens,
-        "cost": item.outcome.usage.cost_usd,
+        "cost": str(item.outcome.usage.cost_usd),
         "duration_seconds": item.outcome.duration_s,
-        "started_at": item.started_at,
-        "completed_at": max(item.completed_at, item.started_at),
+        "started_at": item.started_at.isoformat(),
+        "completed_at": max(item.completed_at, item.started_at).isoformat(),
     }
 
 
-def _to_agent_run(row: AgentRunRow) -> AgentRun:
+def _to_agent_run(row: Row[Any]) -> AgentRun:
     value = failure = None
     if row.status == "COMPLETED":
         records = cast("list[JsonObject] | None", row.records)

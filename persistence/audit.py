@@ -1,10 +1,11 @@
 """Write and read the audit trail. Entries are appended in the transaction that they describe."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from domain.audit import (
@@ -17,6 +18,7 @@ from domain.audit import (
     verify_chain,
 )
 from domain.ids import AuditId, OrgId, new_audit_id
+from domain.json_data import JsonObject
 from persistence.sessions import OrgSession
 from persistence.tables import AuditHeadRow, AuditRow
 
@@ -34,22 +36,65 @@ def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
     key = cast(bytes, session.info["audit_key"])
     head = _lock_head(session)
     seq, previous = head.seq, head.hash
-    rows: list[dict[str, object]] = []
+    ids: list[AuditId] = []
+    hashes: list[bytes] = []
     origin = session.origin
+    sealed_entries: list[AuditEntry] = []
     for given in entries:
         entry = replace(given, ip_address=origin.ip_address, user_agent=origin.user_agent)
         seq, id = seq + 1, new_audit_id()
-        sealed = entry_hash(
+        previous = entry_hash(
             key, id=id, org_id=session.org_id, seq=seq, prev_hash=previous, entry=entry
         )
-        rows.append(_to_row(session.org_id, id, seq, previous, sealed, entry))
-        previous = sealed
-    session.execute(insert(AuditRow), rows)
+        ids.append(id)
+        hashes.append(previous)
+        sealed_entries.append(entry)
     session.execute(
-        update(AuditHeadRow)
-        .where(AuditHeadRow.org_id == session.org_id)
-        .values(seq=seq, hash=previous)
+        _APPEND,
+        {
+            "org_id": session.org_id,
+            "ip_address": origin.ip_address,
+            "user_agent": origin.user_agent,
+            "first_seq": head.seq + 1,
+            "last_seq": seq,
+            "last_hash": previous,
+            "ids": ids,
+            "hashes": hashes,
+            "prev_hashes": [head.hash, *hashes[:-1]],
+            "user_ids": [entry.user_id for entry in sealed_entries],
+            "actions": [entry.action for entry in sealed_entries],
+            "types": [entry.resource_type for entry in sealed_entries],
+            "resources": [entry.resource_id for entry in sealed_entries],
+            "details": [_to_json(entry.details) for entry in sealed_entries],
+            "successes": [entry.success for entry in sealed_entries],
+            "errors": [entry.error_message for entry in sealed_entries],
+            "times": [entry.timestamp for entry in sealed_entries],
+        },
     )
+
+
+# One statement, however many there are: the entries travel as arrays, one for each column.
+_APPEND = text("""
+with added as (
+    insert into audit_logs (id, org_id, user_id, action, resource_type, resource_id, details,
+        ip_address, user_agent, success, error_message, timestamp, seq, prev_hash, hash)
+    select id, :org_id, user_id, action, resource_type, resource_id, cast(details as json),
+        cast(:ip_address as text), cast(:user_agent as text), success, error_message, timestamp,
+        cast(:first_seq as bigint) + number - 1, prev_hash, hash
+    from unnest(
+        cast(:ids as text[]), cast(:user_ids as text[]), cast(:actions as text[]),
+        cast(:types as text[]), cast(:resources as text[]), cast(:details as text[]),
+        cast(:successes as boolean[]), cast(:errors as text[]), cast(:times as timestamptz[]),
+        cast(:prev_hashes as bytea[]), cast(:hashes as bytea[])
+    ) with ordinality as given(id, user_id, action, resource_type, resource_id, details, success,
+        error_message, timestamp, prev_hash, hash, number)
+)
+update audit_heads set seq = :last_seq, hash = :last_hash where org_id = :org_id
+""")
+
+
+def _to_json(details: JsonObject) -> str:
+    return json.dumps(details, ensure_ascii=False, allow_nan=False)
 
 
 def list_audit(
@@ -101,28 +146,6 @@ def _lock_head(session: OrgSession) -> ChainHead:
         )
         found = session.execute(query).one()
     return ChainHead(found.seq, found.hash)
-
-
-def _to_row(
-    org_id: OrgId, id: AuditId, seq: int, prev_hash: bytes, sealed: bytes, entry: AuditEntry
-) -> dict[str, object]:
-    return {
-        "id": id,
-        "org_id": org_id,
-        "user_id": entry.user_id,
-        "action": entry.action,
-        "resource_type": entry.resource_type,
-        "resource_id": entry.resource_id,
-        "details": entry.details,
-        "ip_address": entry.ip_address,
-        "user_agent": entry.user_agent,
-        "success": entry.success,
-        "error_message": entry.error_message,
-        "timestamp": entry.timestamp,
-        "seq": seq,
-        "prev_hash": prev_hash,
-        "hash": sealed,
-    }
 
 
 def to_entry(row: AuditRow) -> ChainedEntry:

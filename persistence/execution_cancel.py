@@ -6,11 +6,10 @@ from sqlalchemy import select, update
 
 from domain.audit import AuditEntry
 from domain.clock import utc_now
-from domain.errors import ErrorCode
 from domain.execution_queries import ExecutionRecord
 from domain.executions import (
+    CANCELLED,
     FINAL,
-    ExecutionError,
     ExecutionNotFound,
     ExecutionStatus,
     TransitionRefused,
@@ -21,12 +20,6 @@ from persistence.execution_details import get_record, list_attempts
 from persistence.execution_moves import FinishedExecution, finish_executions
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow, WorkflowRow
-
-_CANCELLED = ExecutionError(
-    ErrorCode.EXECUTION_CANCELLED,
-    "The execution was cancelled.",
-    "Run it again if it is still needed.",
-)
 
 
 def request_cancel(session: OrgSession, execution_id: ExecutionId) -> ExecutionRecord:
@@ -89,7 +82,7 @@ def _end(session: OrgSession, execution_id: ExecutionId) -> None:
     ended = FinishedExecution(
         id=execution_id,
         status=ExecutionStatus.CANCELLED,
-        error=_CANCELLED,
+        error=CANCELLED,
         agent_results={},
         execution_graph={},
         tokens_used=sum(attempt.tokens_used for attempt in attempts),

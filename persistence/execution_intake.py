@@ -20,10 +20,12 @@ from domain.execution_queries import ExecutionRecord
 from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.ids import ExecutionId, WorkflowId, new_execution_id
 from domain.json_data import JsonObject
+from domain.limits import QueueFull
 from persistence.audit import add_audit
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.execution_details import get_record
 from persistence.executions import IdempotencyConflict
+from persistence.limits import QueueRoom, measure_room
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow
 from persistence.workflow_errors import WorkflowNotFound, WorkflowNotRunnable
@@ -70,12 +72,18 @@ def add_requested(
     Returns:
         In the order of the wishes, an execution or one of: `WorkflowNotFound` (or not this
         version), `WorkflowNotRunnable` (archived, or a draft), `IdempotencyConflict` (the key
-        belongs to another workflow, version or input), `DeadlineInvalid` (passed, or too far).
+        belongs to another workflow, version or input), `DeadlineInvalid` (passed, or too far),
+        `QueueFull` (so many may not wait).
     """
     now = utc_now()
+    room = measure_room(session)
     ids = [new_execution_id() for _ in wishes]
     first = wishes[0]
-    rows = [_to_row(id, wish, now) for id, wish in zip(ids, wishes, strict=True)]
+    places = _deal_places(session, wishes, room)
+    rows = [
+        _to_row(id, wish, now, has_room=has_room)
+        for id, wish, has_room in zip(ids, wishes, places, strict=True)
+    ]
     target = _find_target(
         session,
         first,
@@ -96,7 +104,7 @@ def add_requested(
             answers.append(_added(session, id, wish, target, now))
             entries.append(_entry(session, "execution.created", "execution", id, target, now))
         else:
-            answers.append(_repeat_or_refuse(session, wish, target, now))
+            answers.append(_repeat_or_refuse(session, wish, target, now, room))
     add_audit(session, entries)
     return answers
 
@@ -115,8 +123,10 @@ def add_batch(
         WorkflowNotFound: there is no such workflow, or not this version of it.
         WorkflowNotRunnable: it is archived, or this version is a draft.
         DeadlineInvalid: it has passed, or is more than 366 days away.
+        QueueFull: so many may not wait.
     """
     now = utc_now()
+    measure_room(session).check_can_hold(len(inputs))
     target = _find_target(session, wish, _FIND, {})
     if target is None:
         raise WorkflowNotFound(wish.workflow)
@@ -192,8 +202,8 @@ _ADD = _Statement.of("""
         cast(:requested_by as text), :now, r.labels, r.deadline
     from target t, jsonb_to_recordset(cast(:rows as jsonb)) as r(
         id text, input jsonb, priority smallint, key text, labels jsonb, deadline timestamptz,
-        is_in_time boolean)
-    where not (t.is_archived or t.is_missing or t.is_draft) and r.is_in_time
+        is_admitted boolean)
+    where not (t.is_archived or t.is_missing or t.is_draft) and r.is_admitted
     order by r.key, r.id
     on conflict (org_id, idempotency_key) do nothing
     returning id
@@ -247,7 +257,22 @@ def _find_target(
     )
 
 
-def _to_row(id: ExecutionId, wish: SingleWish, now: datetime) -> dict[str, Any]:
+def _deal_places(session: OrgSession, wishes: Sequence[SingleWish], room: QueueRoom) -> list[bool]:
+    """Say which wishes have a place in the queue; one that was fulfilled before takes none."""
+    if room.free >= len(wishes):
+        return [True] * len(wishes)
+    keys = [wish.idempotency_key for wish in wishes if wish.idempotency_key is not None]
+    query = select(ExecutionRow.idempotency_key).where(ExecutionRow.idempotency_key.in_(keys))
+    known, free = set(session.scalars(query)), room.free
+    places: list[bool] = []
+    for wish in wishes:
+        is_new = wish.idempotency_key is None or wish.idempotency_key not in known
+        places.append(not is_new or free > 0)
+        free -= is_new
+    return places
+
+
+def _to_row(id: ExecutionId, wish: SingleWish, now: datetime, *, has_room: bool) -> dict[str, Any]:
     return {
         "id": id,
         "input": wish.input_data,
@@ -255,7 +280,7 @@ def _to_row(id: ExecutionId, wish: SingleWish, now: datetime) -> dict[str, Any]:
         "key": wish.idempotency_key,
         "labels": wish.labels,
         "deadline": wish.deadline.isoformat() if wish.deadline else None,
-        "is_in_time": _is_in_time(wish.deadline, now),
+        "is_admitted": has_room and _is_in_time(wish.deadline, now),
     }
 
 
@@ -280,7 +305,7 @@ def _added(
 
 
 def _repeat_or_refuse(
-    session: OrgSession, wish: SingleWish, target: _Target, now: datetime
+    session: OrgSession, wish: SingleWish, target: _Target, now: datetime, room: QueueRoom
 ) -> ExecutionRecord | TenantryError:
     # The key comes first: a request that is repeated gets its answer, whatever changed since.
     key = wish.idempotency_key
@@ -289,8 +314,11 @@ def _repeat_or_refuse(
         if id is not None:
             first = get_record(session, ExecutionId(id))
             return first if _is_same(first, wish, target) else IdempotencyConflict(key)
+    refusal = _find_refusal(wish, target, now)
+    if refusal is None and room.limit is not None:
+        refusal = QueueFull(waiting=room.waiting, limit=room.limit)
     # Without a reason, the execution that had the key was removed in this moment.
-    return _find_refusal(wish, target, now) or DatabaseUnreachable()
+    return refusal or DatabaseUnreachable()
 
 
 def _is_same(first: ExecutionRecord, wish: SingleWish, target: _Target) -> bool:

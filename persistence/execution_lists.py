@@ -2,9 +2,11 @@
 
 Row-level security shapes these queries. Only operators that Postgres calls leakproof (`=` and `<`
 on text and times) may meet an index before the policy has been checked. `@>` on labels is none of
-them: a label narrows rows that another index has found.
+them: labels are looked up in a table of their own.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import aliased, join
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from domain.errors import ErrorCode
@@ -30,7 +33,7 @@ from domain.execution_queries import ExecutionFilter, ExecutionSummary, Order, P
 from domain.executions import ExecutionError, ExecutionNotFound, ExecutionStatus, Trigger
 from domain.ids import ExecutionId, UserId, WorkflowId
 from persistence.sessions import OrgSession
-from persistence.tables import ExecutionRow
+from persistence.tables import ExecutionLabelRow, ExecutionRow
 
 EXACT_UP_TO = 10_000
 """Totals above are estimates: counting a million rows for one page helps nobody."""
@@ -87,32 +90,42 @@ def page_query(
     that time and then the id (see `ExecutionFilter.is_by_time`).
     """
     timed = wanted.is_by_time
-    query = select(*_COLUMNS).where(*_conditions(wanted))
+    rows = _find_rows(wanted)
     if after is not None:
-        query = query.where(_behind(after, order, timed=timed))
-    own = (ExecutionRow.created_at, ExecutionRow.id)
+        rows.conditions.append(_behind(rows.place, after, order, timed=timed))
+    if wanted.narrows_by_labels_only:
+        # The page first, and then its executions: joined before, Postgres takes their number for
+        # the share of all organizations' rows, thinks it small, and sorts every labelled one.
+        page = _sorted(rows.select(*rows.place), rows.place, order, timed=timed)
+        page = page.limit(limit).subquery("page")
+        whole = select(*_COLUMNS).join(page, page.c.execution_id == ExecutionRow.id)
+        return _sorted(whole, (page.c.created_at, page.c.execution_id), order, timed=timed)
+    query = rows.select(*_COLUMNS)
     if not wanted.narrows_by_status:
-        return _sorted(query, own, order, timed=timed).limit(limit)
+        return _sorted(query, rows.place, order, timed=timed).limit(limit)
     # One page for each status, each from its own part of the index, and the first of all these.
     # With `in`, Postgres sorts all rows of these statuses, or walks the rows of all.
     statuses = func.unnest(sql_cast(_values(wanted), ARRAY(Text)))
     status = statuses.table_valued("status").render_derived(name="wanted")
     query = query.where(ExecutionRow.status == status.c.status)
-    part = _sorted(query, own, order, timed=timed).limit(limit).lateral("part")
+    part = _sorted(query, rows.place, order, timed=timed).limit(limit).lateral("part")
     merged = select(*part.c).select_from(status.join(part, true()))
     return _sorted(merged, (part.c.created_at, part.c.id), order, timed=timed).limit(limit)
 
 
 def count_executions(session: OrgSession, wanted: ExecutionFilter) -> Total:
     """Count executions: exactly up to 10,000, and above as the planner estimates."""
-    matching = select(ExecutionRow.id).where(*_conditions(wanted))
+    rows = _find_rows(wanted)
+    matching = rows.select(rows.id)
     if wanted.narrows_by_status:
         matching = matching.where(ExecutionRow.status.in_(_values(wanted)))
     enough = matching.limit(EXACT_UP_TO + 1).subquery()
     seen = session.scalars(select(func.count()).select_from(enough)).one()
     if seen <= EXACT_UP_TO:
         return Total(seen, is_estimate=False)
-    estimate = int(explain(session, matching)["Plan Rows"])
+    # Policies do not tell the planner which organization it is, and so how many rows it has.
+    known = matching.where(rows.org_id == session.org_id)
+    estimate = int(explain(session, known)["Plan Rows"])
     return Total(max(estimate, EXACT_UP_TO + 1), is_estimate=True)
 
 
@@ -159,9 +172,30 @@ def _values(wanted: ExecutionFilter) -> list[str]:
     return sorted(status.value for status in wanted.statuses)
 
 
-def _conditions(wanted: ExecutionFilter) -> list[ColumnElement[bool]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """What a list is made of: whence, which, and what of it is its place in the list."""
+
+    source: Any
+    conditions: list[ColumnElement[bool]]
+    created_at: Any
+    id: Any
+    org_id: Any
+
+    @property
+    def place(self) -> tuple[Any, Any]:
+        return self.created_at, self.id
+
+    def select(self, *columns: Any) -> Select[Any]:
+        return select(*columns).select_from(self.source).where(*self.conditions)
+
+
+def _find_rows(wanted: ExecutionFilter) -> _Rows:
     # All but the status.
-    found: list[ColumnElement[bool]] = [
+    rows = _label(wanted.labels) if wanted.labels else _all_rows()
+    if wanted.labels and not wanted.narrows_by_labels_only:
+        rows = replace(rows, source=join(rows.source, ExecutionRow, rows.id == ExecutionRow.id))
+    rows.conditions.extend(
         column == value
         for column, value in (
             (ExecutionRow.workflow_id, wanted.workflow_id),
@@ -171,21 +205,45 @@ def _conditions(wanted: ExecutionFilter) -> list[ColumnElement[bool]]:
             (ExecutionRow.batch_id, wanted.batch_id),
         )
         if value is not None
-    ]
+    )
     if wanted.created_after is not None:
-        found.append(ExecutionRow.created_at >= wanted.created_after)
+        rows.conditions.append(rows.created_at >= wanted.created_after)
     if wanted.created_before is not None:
-        found.append(ExecutionRow.created_at < wanted.created_before)
-    if wanted.labels:
-        found.append(ExecutionRow.labels.op("@>", is_comparison=True)(dict(wanted.labels)))
-    return found
+        rows.conditions.append(rows.created_at < wanted.created_before)
+    return rows
 
 
-def _behind(after: Position, order: Order, *, timed: bool) -> ColumnElement[bool]:
+def _all_rows() -> _Rows:
+    row = ExecutionRow
+    return _Rows(source=row, conditions=[], created_at=row.created_at, id=row.id, org_id=row.org_id)
+
+
+def _label(labels: Sequence[tuple[str, str]]) -> _Rows:
+    # Each label's rows come in order of time from its part of the index, so that Postgres may
+    # read two of them side by side.
+    first, *others = (aliased(ExecutionLabelRow) for _ in labels)
+    source: Any = first
+    for other in others:
+        same = (other.created_at == first.created_at) & (other.execution_id == first.execution_id)
+        source = join(source, other, same)
+    return _Rows(
+        source=source,
+        conditions=[
+            (row.key == key) & (row.value == value)
+            for row, (key, value) in zip((first, *others), labels, strict=True)
+        ],
+        created_at=first.created_at,
+        id=first.execution_id,
+        org_id=first.org_id,
+    )
+
+
+def _behind(
+    place: tuple[Any, Any], after: Position, order: Order, *, timed: bool
+) -> ColumnElement[bool]:
     if not timed:
-        newer = ExecutionRow.id < after.id
-        return newer if order is Order.NEWEST else ExecutionRow.id > after.id
-    here = tuple_(ExecutionRow.created_at, ExecutionRow.id)
+        return place[1] < after.id if order is Order.NEWEST else place[1] > after.id
+    here = tuple_(*place)
     there = tuple_(literal(after.created_at), literal(after.id))
     return here < there if order is Order.NEWEST else here > there
 

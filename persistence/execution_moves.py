@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import func, text, update
+from sqlalchemy import func, or_, text, update
 
 from domain.audit import AuditEntry
 from domain.executions import ExecutionError, ExecutionStatus, sources
@@ -55,6 +55,8 @@ def start_executions(
         .where(
             ExecutionRow.run_id == run_id,
             ExecutionRow.status.in_([s.value for s in leading]),
+            # One whose time was over in between never starts: its worker asks no agent for it.
+            or_(ExecutionRow.deadline.is_(None), ExecutionRow.deadline > at),
         )
         .values(
             status=ExecutionStatus.RUNNING.value,

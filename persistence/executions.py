@@ -1,9 +1,9 @@
 """Executions as rows: add, find, list."""
 
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.audit import AuditEntry
@@ -124,8 +124,13 @@ def list_executions(
 
 def list_carried(session: OrgSession, run_id: RunId) -> list[Execution]:
     """List the executions that a run carries now, oldest first."""
-    query = select(ExecutionRow).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
-    return [to_execution(row) for row in session.scalars(query)]
+    # Columns and not objects: a run's worth of them is read at once.
+    query = (
+        select(*ExecutionRow.__table__.columns)
+        .where(ExecutionRow.run_id == run_id)
+        .order_by(ExecutionRow.id)
+    )
+    return [to_execution(row) for row in session.execute(query)]
 
 
 def _created(row: ExecutionRow, schedule_id: ScheduleId | None) -> AuditEntry:
@@ -162,7 +167,9 @@ def _same_or_refuse(
     return to_execution(row)
 
 
-def to_execution(row: ExecutionRow, *, prefect_flow_run_id: UUID | None = None) -> Execution:
+def to_execution(
+    row: ExecutionRow | Row[Any], *, prefect_flow_run_id: UUID | None = None
+) -> Execution:
     """Turn a row into what the other floors know."""
     error = None
     if row.error_code is not None:
@@ -192,6 +199,7 @@ def to_execution(row: ExecutionRow, *, prefect_flow_run_id: UUID | None = None) 
         idempotency_key=row.idempotency_key,
         replay_of=ExecutionId(row.replay_of) if row.replay_of else None,
         cancel_requested_at=row.cancel_requested_at,
+        deadline=row.deadline,
         prefect_state_id=str(row.prefect_state_id) if row.prefect_state_id else None,
         prefect_state_at=row.prefect_state_at,
         prefect_flow_run_id=str(prefect_flow_run_id) if prefect_flow_run_id else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -65,7 +65,14 @@ class QueueLength:
     oldest_age_s: float
 
 
-_TIME = "date_trunc(cast(:bucket as text), e.created_at, 'UTC') as bucket"
+_LENGTHS = {
+    Bucket.MINUTE: timedelta(minutes=1),
+    Bucket.HOUR: timedelta(hours=1),
+    Bucket.DAY: timedelta(days=1),
+}
+# Minutes, hours and days of UTC are all of one length, and `date_bin` costs a fifth of what
+# `date_trunc` does with a time zone. So does `date_part`, beside `extract`, which makes a numeric.
+_TIME = "date_bin(:bucket, e.created_at, timestamptz '1970-01-01 00:00:00+00') as bucket"
 _RANGE = "e.created_at >= :since and e.created_at < :until"
 # Of agents each attempt counts, at the time of its execution; they do not queue.
 _AGENT_RUNS = f"""
@@ -78,7 +85,7 @@ _AGENT_RUNS = f"""
 def _executions(group: str) -> str:
     return f"""
     select {_TIME}, {group} as grp, e.status, e.duration_seconds,
-        extract(epoch from e.started_at - e.created_at)::double precision as wait_s,
+        date_part('epoch', e.started_at - e.created_at) as wait_s,
         e.tokens_used, e.cost
     from executions e
     where {_RANGE}"""
@@ -135,7 +142,7 @@ def measure_executions(
     """
     rows = session.execute(
         _STATEMENTS[group_by],
-        {"since": since, "until": until, "bucket": bucket.value, "limit": limit},
+        {"since": since, "until": until, "bucket": _LENGTHS[bucket], "limit": limit},
     )
     return [_to_figures(row) for row in rows]
 

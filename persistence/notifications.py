@@ -6,16 +6,20 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Engine, func, select, text
 
 from domain.executions import ExecutionStatus
-from domain.ids import ExecutionId, OrgId, TokenId, WorkflowId
+from domain.ids import ExecutionId, TokenId, WorkflowId
 from domain.permissions import Permission, Role, permissions_of
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ApiTokenRow, EventRow, MembershipRow
 
-CHANNEL = "tenantry_events"
+EVENTS = "tenantry_events"
+"""Told of each commit that gave an organization events, with its id."""
+QUEUE = "tenantry_queue"
+"""Told of each commit that gave the queue executions, with no word more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,10 @@ def token_allows(session: PlatformSession, token_id: TokenId, permission: Permis
     return permission in permissions_of(Role(row.role), scopes=scopes)
 
 
-async def listen(engine: Engine, *, quiet_s: float) -> AsyncGenerator[frozenset[OrgId] | None]:
-    """Hear which organizations have new events, over one connection of its own.
+async def listen(
+    engine: Engine, *, channel: str, quiet_s: float
+) -> AsyncGenerator[frozenset[str] | None]:
+    """Hear what a channel is told, over one connection of its own.
 
     Yields `None` once the connection listens, and again after each `quiet_s` without news, when
     it has also been seen to be alive: what was committed before may have gone unheard, so look.
@@ -117,12 +123,12 @@ async def listen(engine: Engine, *, quiet_s: float) -> AsyncGenerator[frozenset[
     try:
         connection = await psycopg.AsyncConnection.connect(**{**given, **_CONNECTION})
         async with connection:
-            await connection.execute(f"listen {CHANNEL}")
+            await connection.execute(SQL("listen {}").format(Identifier(channel)))
             yield None
             while True:
-                heard: set[OrgId] = set()
+                heard: set[str] = set()
                 async for notice in connection.notifies(timeout=quiet_s, stop_after=1):
-                    heard.add(OrgId(notice.payload))
+                    heard.add(notice.payload)
                 if not heard:
                     await connection.execute("select 1")
                 yield frozenset(heard) or None

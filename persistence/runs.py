@@ -4,59 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.executions import LeaseLost, Trigger
+from domain.executions import LeaseLost
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
-from domain.runs import TERMINAL, ClaimedRun, Run, RunFacts, RunState, StateType
+from domain.runs import TERMINAL, Run, RunFacts, RunState, StateType
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ExecutionRow, RunRow, RunStateRow
-
-# The oldest waiting execution of the highest priority, and the ones behind it of the same
-# workflow version. SKIP LOCKED: claimers never wait for each other, nor take the same row.
-_CLAIMABLE = text("""
-with head as (
-    select org_id, workflow_id, workflow_version from executions
-    where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
-    order by priority, id limit 1 for update skip locked
-)
-select e.id, e.org_id, e.workflow_id, e.workflow_version, e.trigger
-from executions e join head using (org_id, workflow_id, workflow_version)
-where e.run_id is null and e.status in ('PENDING', 'RUNNING') and e.cancel_requested_at is null
-order by e.priority, e.id limit :size for update of e skip locked
-""")
-
-
-def claim_run(
-    session: PlatformSession, *, worker: str, lease_s: float, size: int = 1
-) -> ClaimedRun | None:
-    """Take up to `size` waiting executions of one workflow version into a new run.
-
-    Killed after the commit, the run's lease ends and the steward gives the executions back.
-
-    Returns:
-        The run, or `None` when nothing waits.
-    """
-    rows = session.execute(_CLAIMABLE, {"size": size}).all()
-    if not rows:
-        return None
-    first = rows[0]
-    run = _add_run(
-        session,
-        OrgId(first.org_id),
-        WorkflowId(first.workflow_id),
-        first.workflow_version,
-        worker=worker,
-        lease_s=lease_s,
-    )
-    ids = [ExecutionId(row.id) for row in rows]
-    session.execute(
-        update(ExecutionRow)
-        .where(ExecutionRow.id.in_(ids))
-        .values(run_id=run.id, lease_token=run.lease_token)
-    )
-    return ClaimedRun(run, ids, Trigger(first.trigger))
 
 
 def add_prefect_run(
@@ -70,7 +25,7 @@ def add_prefect_run(
     lease_s: float,
 ) -> Run:
     """Make the row of a run that Prefect made; return the first one if there is one already."""
-    return _add_run(
+    return add_run(
         session,
         org_id,
         workflow_id,
@@ -84,12 +39,18 @@ def add_prefect_run(
 def find_run(session: PlatformSession, flow_run_id: UUID) -> Run | None:
     """Find a run by its Prefect flow run."""
     row = session.scalar(select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id))
-    return _to_run(row) if row else None
+    return to_run(row) if row else None
+
+
+def find_run_by_id(session: PlatformSession, run_id: RunId) -> Run | None:
+    """Find any organization's run by our own id."""
+    row = session.scalar(select(RunRow).where(RunRow.id == run_id))
+    return to_run(row) if row else None
 
 
 def get_run(session: OrgSession, run_id: RunId) -> Run:
     """Read a run. It is there: callers have its id from a row."""
-    return _to_run(session.scalars(select(RunRow).where(RunRow.id == run_id)).one())
+    return to_run(session.scalars(select(RunRow).where(RunRow.id == run_id)).one())
 
 
 def set_flow_run(session: PlatformSession, run: Run, flow_run_id: UUID) -> None:
@@ -129,11 +90,16 @@ def renew_leases(
     return frozenset(tokens) - frozenset(kept)
 
 
-def fence_run(session: PlatformSession, run: Run, *, lease_s: float) -> Run | None:
+def fence_run(
+    session: PlatformSession, run: Run, *, lease_s: float, lapsed: bool = True
+) -> Run | None:
     """Take a run away from a worker that was not heard of; `None` if it was, meanwhile.
 
     From here on the old worker writes nothing. The new lease belongs to the caller, who ends
     the run; killed before that, the lease ends in turn and the run is found again.
+
+    Args:
+        lapsed: only if the lease has ended; `False`: from a worker that lives, too.
     """
     row = session.scalar(
         update(RunRow)
@@ -141,12 +107,21 @@ def fence_run(session: PlatformSession, run: Run, *, lease_s: float) -> Run | No
             RunRow.id == run.id,
             RunRow.lease_token == run.lease_token,
             RunRow.closed_at.is_(None),
-            RunRow.lease_expires_at < func.clock_timestamp(),
+            RunRow.lease_expires_at < func.clock_timestamp() if lapsed else true(),
         )
         .values(lease_token=uuid4(), lease_expires_at=_until(lease_s))
         .returning(RunRow)
     )
-    return _to_run(row) if row else None
+    return to_run(row) if row else None
+
+
+def end_lease(session: PlatformSession, run: Run) -> None:
+    """Give up the lease on a run that was fenced and could not be ended: it is found again."""
+    session.execute(
+        update(RunRow)
+        .where(RunRow.id == run.id, RunRow.lease_token == run.lease_token)
+        .values(lease_expires_at=func.clock_timestamp())
+    )
 
 
 def hold_lease(session: OrgSession, run: Run) -> None:
@@ -168,25 +143,6 @@ def hold_lease(session: OrgSession, run: Run) -> None:
         raise LeaseLost(run.id)
 
 
-def list_open_runs(session: PlatformSession, *, after: RunId | None, limit: int) -> list[Run]:
-    """List runs that are not closed, by rising id."""
-    query = select(RunRow).where(RunRow.closed_at.is_(None)).order_by(RunRow.id).limit(limit)
-    if after is not None:
-        query = query.where(RunRow.id > after)
-    return [_to_run(row) for row in session.scalars(query)]
-
-
-def list_closed_runs(session: PlatformSession, *, since: datetime, limit: int) -> list[Run]:
-    """List runs that were closed lately, newest first: Prefect may have changed its mind."""
-    query = (
-        select(RunRow)
-        .where(RunRow.closed_at >= since, RunRow.prefect_flow_run_id.is_not(None))
-        .order_by(RunRow.closed_at.desc())
-        .limit(limit)
-    )
-    return [_to_run(row) for row in session.scalars(query)]
-
-
 def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
     """List open runs whose lease ended: their worker is gone or frozen."""
     query = (
@@ -195,13 +151,7 @@ def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
         .order_by(RunRow.id)
         .limit(limit)
     )
-    return [_to_run(row) for row in session.scalars(query)]
-
-
-def read_marks(session: PlatformSession, ids: Sequence[RunId]) -> dict[RunId, UUID | None]:
-    """Map runs to the newest Prefect state that was mirrored."""
-    query = select(RunRow.id, RunRow.prefect_state_id).where(RunRow.id.in_(ids))
-    return {RunId(id): state_id for id, state_id in session.execute(query)}
+    return [to_run(row) for row in session.scalars(query)]
 
 
 def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionId]:
@@ -210,24 +160,24 @@ def list_carried_ids(session: PlatformSession, run_id: RunId) -> list[ExecutionI
     return [ExecutionId(id) for id in session.scalars(query)]
 
 
-def lock_run(session: OrgSession, run_id: RunId, *, whole: bool = True) -> bool:
+def lock_run(session: OrgSession, run_id: RunId, *, lease: UUID | None = None) -> bool:
     """Wait for the one right to change a run's rows, until this transaction ends.
 
     Args:
-        whole: wait for agents' answers that are being stored too, and keep new ones out. Whoever
-            may end the run needs that, since its answers decide; to note that it has started
-            nothing else must wait.
+        lease: the token under which the caller had the run, if it carried it out.
 
     Returns:
         Whether the run is still open.
+
+    Raises:
+        LeaseLost: the run was taken from the caller: write nothing.
     """
-    session.execute(_LOCK, {"key": f"tenantry.run.{run_id}"})
-    # A statement of its own: it must see what was committed before the lock was had.
-    query = select(RunRow.closed_at).where(RunRow.id == run_id)
-    return session.execute(query.with_for_update() if whole else query).one().closed_at is None
-
-
-_LOCK = text("select pg_advisory_xact_lock(hashtextextended(:key, 0))")
+    row = session.execute(
+        select(RunRow.closed_at, RunRow.lease_token).where(RunRow.id == run_id).with_for_update()
+    ).one()
+    if lease is not None and row.lease_token != lease:
+        raise LeaseLost(run_id)
+    return row.closed_at is None
 
 
 def add_states(
@@ -253,8 +203,15 @@ def add_states(
     return [RunState(r.state_id, StateType(r.type), r.name, r.at) for r in known], added > 0
 
 
-def record_facts(session: OrgSession, run_id: RunId, facts: RunFacts) -> None:
-    """Note a run's newest state; close it when that state is terminal."""
+def record_facts(
+    session: OrgSession, run_id: RunId, facts: RunFacts, *, closed_as: StateType | None
+) -> None:
+    """Note a run's newest state; close it when that state is terminal.
+
+    Args:
+        closed_as: the state that Prefect shall have it in, if it is closed now. What it was
+            closed as before stays.
+    """
     latest = facts.latest
     session.execute(
         update(RunRow)
@@ -268,6 +225,7 @@ def record_facts(session: OrgSession, run_id: RunId, facts: RunFacts) -> None:
             closed_at=func.coalesce(RunRow.closed_at, func.now())
             if latest.type in TERMINAL
             else RunRow.closed_at,
+            closed_as=func.coalesce(RunRow.closed_as, closed_as.value if closed_as else None),
         )
     )
 
@@ -277,11 +235,11 @@ def close_run(session: OrgSession, run_id: RunId) -> None:
     session.execute(
         update(RunRow)
         .where(RunRow.id == run_id, RunRow.closed_at.is_(None))
-        .values(closed_at=func.now())
+        .values(closed_at=func.now(), closed_as=StateType.CRASHED.value)
     )
 
 
-def _add_run(
+def add_run(
     session: PlatformSession,
     org_id: OrgId,
     workflow_id: WorkflowId,
@@ -289,8 +247,10 @@ def _add_run(
     *,
     worker: str,
     lease_s: float,
+    size: int = 1,
     flow_run_id: UUID | None = None,
 ) -> Run:
+    """Make the row of a run for `size` executions; with a known flow run, return the first one."""
     row = session.scalar(
         insert(RunRow)
         .values(
@@ -302,6 +262,7 @@ def _add_run(
             lease_token=uuid4(),
             lease_expires_at=_until(lease_s),
             prefect_flow_run_id=flow_run_id,
+            size=size,
         )
         .on_conflict_do_nothing(index_elements=["prefect_flow_run_id"])
         .returning(RunRow)
@@ -309,7 +270,7 @@ def _add_run(
     if row is None:
         query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
         row = session.scalars(query).one()
-    return _to_run(row)
+    return to_run(row)
 
 
 # By the database's clock, not the worker's: leases are compared across machines.
@@ -317,7 +278,8 @@ def _until(lease_s: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
 
 
-def _to_run(row: RunRow) -> Run:
+def to_run(row: RunRow) -> Run:
+    """Turn a row into what the other floors know."""
     return Run(
         id=RunId(row.id),
         org_id=OrgId(row.org_id),
@@ -332,4 +294,4 @@ def _to_run(row: RunRow) -> Run:
 def _closed_as(row: RunRow) -> StateType | None:
     if row.closed_at is None:
         return None
-    return StateType(row.prefect_state_type) if row.prefect_state_type else StateType.CRASHED
+    return StateType(row.closed_as or row.prefect_state_type or StateType.CRASHED)

@@ -42,6 +42,12 @@ class OrganizationRow(Table):
     name: Mapped[str]
     slug: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    weight: Mapped[float] = mapped_column(server_default="1")
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    paused_at: Mapped[datetime | None]
+    queue_clock: Mapped[float] = mapped_column(server_default="0")
+    queue_taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class UserRow(Table):
@@ -123,6 +129,9 @@ class WorkflowRow(Table):
     published: Mapped[dict[str, Any] | None]
     archived_at: Mapped[datetime | None]
     draft_version: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_batch: Mapped[int | None]
+    paused_at: Mapped[datetime | None]
 
 
 class WorkflowVersionRow(Table):
@@ -166,6 +175,24 @@ class RunRow(Table):
     started_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     closed_at: Mapped[datetime | None]
+    size: Mapped[int] = mapped_column(server_default="1")
+    # The state that Prefect shall have it in from then on.
+    closed_as: Mapped[str | None]
+
+
+class QueueClockRow(Table):
+    __tablename__ = "queue_clock"
+    is_only: Mapped[bool] = mapped_column(primary_key=True, server_default="true")
+    time: Mapped[float] = mapped_column(server_default="0")
+
+
+class WorkerRow(Table):
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    slots: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    is_draining: Mapped[bool] = mapped_column(server_default="false")
 
 
 class RunStateRow(Table):
@@ -180,8 +207,8 @@ class RunStateRow(Table):
 
 class ExecutionRow(Table):
     __tablename__ = "executions"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
-    org_id: Mapped[str]
     workflow_id: Mapped[str]
     workflow_version: Mapped[int]
     status: Mapped[str] = mapped_column(server_default="PENDING")
@@ -212,6 +239,17 @@ class ExecutionRow(Table):
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     batch_id: Mapped[str | None]
     deadline: Mapped[datetime | None]
+
+
+class ExecutionLabelRow(Table):
+    """One of an execution's `labels`. Triggers keep these rows."""
+
+    __tablename__ = "execution_labels"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(primary_key=True)
+    execution_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class AgentRunRow(Table):
@@ -271,3 +309,33 @@ class EventRow(Table):
     workflow_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
     statuses: Mapped[list[str]] = mapped_column(ARRAY(Text))
     at: Mapped[datetime]
+
+
+class DriftRow(Table):
+    __tablename__ = "drift_log"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    org_id: Mapped[str]
+    kind: Mapped[str]
+    subject: Mapped[str]
+    here: Mapped[str]
+    there: Mapped[str]
+    action: Mapped[str]
+    is_repaired: Mapped[bool]
+    found_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class StewardRow(Table):
+    __tablename__ = "steward_status"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    leader: Mapped[str | None]
+    leading_since: Mapped[datetime | None]
+    round_at: Mapped[datetime | None]
+    round_seconds: Mapped[float | None]
+    checked_at: Mapped[datetime | None]
+    check_seconds: Mapped[float | None]
+    found: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    repaired: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    left_over: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    lost_workers: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    troubles: Mapped[dict[str, Any]] = mapped_column(server_default="{}")

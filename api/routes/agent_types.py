@@ -19,9 +19,16 @@ class AgentTypeEntry(BaseModel):
     """An agent type."""
 
     type: str = Field(examples=["sales_intelligence"])
-    description: str
+    description: str = Field(examples=["Qualifies companies by what a CRM knows of them."])
     config_schema: dict[str, Any] = Field(
-        description="JSON Schema (2020-12) of an agent's `config`."
+        description="JSON Schema (2020-12) of an agent's `config`.",
+        examples=[
+            {
+                "type": "object",
+                "required": ["connector"],
+                "properties": {"connector": {"type": "string"}},
+            }
+        ],
     )
     example: dict[str, Any] = Field(
         description="A config that fits.",

@@ -12,7 +12,14 @@ from pydantic import BaseModel, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import (
+    EXAMPLE_CURSOR,
+    Cursor,
+    read_cursor,
+    scope_of,
+    unreadable_cursor,
+    write_cursor,
+)
 from api.routes.execution_wishes import Moment
 from domain.audit import AuditEntry, ChainedEntry
 from domain.clock import utc_now
@@ -27,6 +34,7 @@ _EXPORT_PAGE = 1_000
 _KIND = "audit"
 _PLACE = re.compile("[0-9]{1,18}")
 _NDJSON = "application/x-ndjson"
+_HASH = "a3f1c09e" * 8
 Reader = Annotated[Access, Depends(allow(Permission.AUDIT_READ))]
 Name = Annotated[Text, Field(min_length=1, max_length=120)]
 
@@ -39,15 +47,20 @@ class AuditRecord(BaseModel):
     timestamp: datetime
     action: str = Field(examples=["execution.created"])
     resource_type: str = Field(examples=["execution"])
-    resource_id: str | None
-    user_id: str | None
+    resource_id: str | None = Field(examples=["exec_01jd3m3k7e9c5v2x8w4z6a1b0d"])
+    user_id: str | None = Field(examples=["user_anna"])
     success: bool
-    error_message: str | None
-    details: dict[str, Any]
-    ip_address: str | None
-    user_agent: str | None
-    prev_hash: str = Field(description="The hash of the entry before it, as hex digits.")
-    hash: str = Field(description="HMAC-SHA256 over the entry and `prev_hash`, as hex digits.")
+    error_message: str | None = Field(examples=[None])
+    details: dict[str, Any] = Field(examples=[{"priority": 3}])
+    ip_address: str | None = Field(examples=["192.0.2.17"])
+    user_agent: str | None = Field(examples=["curl/8.5.0"])
+    prev_hash: str = Field(
+        description="The hash of the entry before it, as hex digits.", examples=["0b7d2846" * 8]
+    )
+    hash: str = Field(
+        description="HMAC-SHA256 over the entry and `prev_hash`, as hex digits.",
+        examples=[_HASH],
+    )
 
     @classmethod
     def of(cls, chained: ChainedEntry) -> "AuditRecord":
@@ -76,22 +89,23 @@ class AuditPage(BaseModel):
 
     items: list[AuditRecord]
     next_cursor: str | None = Field(
-        description="Give it as `cursor` for the next page; null on the last one."
+        description="Give it as `cursor` for the next page; null on the last one.",
+        examples=[EXAMPLE_CURSOR],
     )
 
 
 class ChainEnd(BaseModel):
     """Where the chain ends: note it elsewhere, to find out later whether its end was cut off."""
 
-    seq: int
-    hash: str
+    seq: int = Field(examples=[42])
+    hash: str = Field(examples=[_HASH])
 
 
 class BadEntry(BaseModel):
     """The first entry that does not hold."""
 
     seq: int
-    id: str | None = Field(description="null for one that is missing.")
+    id: str | None = Field(description="null for one that is missing.", examples=[None])
     reason: str = Field(examples=["the entry was removed"])
 
 
@@ -99,9 +113,9 @@ class AuditVerification(BaseModel):
     """What a walk along the whole chain found."""
 
     ok: bool
-    checked: int = Field(description="How many entries hold.")
+    checked: int = Field(description="How many entries hold.", examples=[42])
     head: ChainEnd
-    first_bad: BadEntry | None
+    first_bad: BadEntry | None = Field(examples=[None])
 
 
 def _read_filter(
@@ -133,9 +147,7 @@ def list_entries(
     wanted: Wanted,
     order: Literal["newest", "oldest"] = "newest",
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    cursor: Annotated[
-        Text | None, Query(max_length=MAX_CURSOR_CHARS, description="Where the page before ended.")
-    ] = None,
+    cursor: Annotated[Cursor | None, Query()] = None,
 ) -> AuditPage:
     """List the audit trail by page, newest or oldest first."""
     scope = scope_of(wanted, order)

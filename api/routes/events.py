@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
 from sse_starlette import ServerSentEvent
 
@@ -14,18 +15,29 @@ from api.answers import PROBLEMS
 from api.event_stream import EventHub, EventStream
 from domain.errors import ErrorCode, TenantryError
 from domain.permissions import Permission
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.notifications import ExecutionEvent, get_last_seq, token_allows
 
 router = APIRouter(prefix="/events", tags=["events"], responses=PROBLEMS)
 
 Listener = Annotated[Access, Depends(allow(Permission.EVENTS_READ))]
-_EXAMPLE = (
-    "event: ready\r\nid: 41\r\ndata: {}\r\n\r\n"
-    "event: execution\r\nid: 42\r\n"
-    'data: {"execution_id":"exec_01jd3m3k7e9c5v2x8w4z6a1b0d",'
+# Of one event: OpenAPI before 3.2 has no word for the whole stream.
+_SCHEMA = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["ready", "execution", "missed", "closed"]},
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+_EXAMPLE = {
+    "event": "execution",
+    "id": "42",
+    "data": '{"execution_id":"exec_01jd3m3k7e9c5v2x8w4z6a1b0d",'
     '"workflow_id":"wf_01jd3m3k7e9c5v2x8w4z6a1b0d","status":"RUNNING",'
-    '"at":"2026-11-23T12:00:00Z"}\r\n\r\n'
-)
+    '"at":"2026-11-23T12:00:00Z"}',
+}
 
 
 class EventData(BaseModel):
@@ -34,7 +46,7 @@ class EventData(BaseModel):
     execution_id: str
     workflow_id: str
     status: str = Field(examples=["COMPLETED"])
-    at: str
+    at: datetime
 
 
 class MissedData(BaseModel):
@@ -65,8 +77,9 @@ class TooManyListeners(TenantryError):
             "description": "Events in the order of the commits, until you close the stream. "
             "First `ready`, with the position as its id; then an `execution` event for each new "
             "execution and each change of status. `missed` says that older events were removed "
-            "before you read them; `closed`, that your token lets you in no longer.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+            "before you read them; `closed`, that your token lets you in no longer. With `for_s` "
+            "the stream ends by itself.",
+            "content": {"text/event-stream": {"schema": _SCHEMA, "example": _EXAMPLE}},
         }
     },
 )
@@ -80,6 +93,16 @@ def events(
             ge=0,
             le=2**62,
             description="Resume behind this event; without it, begin now.",
+        ),
+    ] = None,
+    for_s: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=3_600,
+            description="End the stream after so many seconds; without it, it goes on until you "
+            "close it. What lies behind `Last-Event-ID` already is sent even with 0.",
+            examples=[0],
         ),
     ] = None,
 ) -> EventStream:
@@ -96,19 +119,31 @@ def events(
     # An id from the future is of another database: there is nothing to resume.
     position = newest if last_event_id is None else min(last_event_id, newest)
     return EventStream(
-        _messages(hub, access, position),
+        _messages(hub, access, position, newest=newest, for_s=for_s),
         ping=state.event_ping_s,
         send_timeout=state.event_send_timeout_s,
     )
 
 
-async def _messages(hub: EventHub, access: Access, position: int) -> AsyncGenerator[bytes]:
+async def _messages(
+    hub: EventHub, access: Access, position: int, *, newest: int, for_s: float | None
+) -> AsyncGenerator[bytes]:
     org_id, tick_s = access.principal.org_id, access.state.event_ping_s
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
+    ends_at = None if for_s is None else checked_at + for_s
     yield _message("ready", "{}", position)
     async with aclosing(hub.follow(org_id, position, tick_s=tick_s)) as batches:
-        async for batch in batches:
+        while True:
+            # What was there when the stream was opened is sent in any case.
+            until = ends_at if position >= newest else None
+            if until is not None and until <= loop.time():
+                return
+            try:
+                async with asyncio.timeout_at(until):
+                    batch = await anext(batches)
+            except TimeoutError:
+                return
             if loop.time() - checked_at >= tick_s:
                 # A stream outlives the request that opened it, but not its token.
                 checked_at = loop.time()
@@ -121,8 +156,12 @@ async def _messages(hub: EventHub, access: Access, position: int) -> AsyncGenera
 
 
 def _may_stay(access: Access) -> bool:
-    with access.state.database.for_platform() as session:
-        return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+    try:
+        with access.state.database.for_platform() as session:
+            return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+    except DatabaseUnreachable:
+        # Without the database there are no events to hear, either; it is asked again.
+        return True
 
 
 def _render(batch: list[ExecutionEvent], position: int) -> bytes:
@@ -135,7 +174,7 @@ def _render(batch: list[ExecutionEvent], position: int) -> bytes:
             execution_id=event.execution_id,
             workflow_id=event.workflow_id,
             status=event.status.value,
-            at=event.at.isoformat(),
+            at=event.at,
         )
         parts.append(_message("execution", data.model_dump_json(), event.seq))
     return b"".join(parts)

@@ -6,10 +6,11 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from typeid import TypeID
 
 from api.access import Access, allow
+from api.request_models import RequestModel
 from api.routes.execution_documents import Batch
 from api.routes.execution_wishes import (
     MAX_BATCH,
@@ -70,11 +71,10 @@ class BatchTypeUnsupported(TenantryError):
         )
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(RequestModel):
     """Executions to queue together, all or none."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -97,10 +97,8 @@ class BatchRequest(BaseModel):
     )
 
 
-class BatchQuery(BaseModel):
+class BatchQuery(RequestModel):
     """What a bulk request says outside its body; all but `execution_ids` for NDJSON only."""
-
-    model_config = ConfigDict(extra="forbid")
 
     workflow_id: WorkflowReference | None = None
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)
@@ -133,7 +131,7 @@ _BODY: dict[str, Any] = {
         "content": {
             _JSON: {"schema": BatchRequest.model_json_schema()},
             _NDJSON: {
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "minLength": 1},
                 "example": '"Find leads in Ohio"\n{"text": "Find leads in Utah"}\n',
             },
         },

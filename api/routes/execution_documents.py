@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from api.cursors import EXAMPLE_CURSOR
 from domain.execution_queries import (
     AgentAttempt,
     ExecutionRecord,
@@ -16,14 +17,17 @@ from domain.execution_queries import (
 from domain.executions import Execution, ExecutionError, ExecutionStatus, Trigger
 
 _ID = "exec_01jd3m3k7e9c5v2x8w4z6a1b0d"
+_BATCH_ID = "batch_01jd3m3k7e9c5v2x8w4z6a1b0d"
+_RUN_ID = "run_01jd3m3k7e9c5v2x8w4z6a1b0d"
+_FLOW_RUN_ID = "5f0c2c0e-4b7b-4a53-9e4e-3d1f6a2b9c10"
 
 
 class ErrorDocument(BaseModel):
     """Why something failed."""
 
     code: str = Field(examples=["agent.timed_out"])
-    message: str
-    hint: str
+    message: str = Field(examples=["Agent `Sales Qualifier` did not answer within 60 s."])
+    hint: str = Field(examples=["Give it more time, in its `timeout_s`."])
 
     @classmethod
     def of(cls, error: ExecutionError | None) -> "ErrorDocument | None":
@@ -39,23 +43,23 @@ class ExecutionOverview(BaseModel):
     id: str = Field(examples=[_ID])
     workflow_id: str = Field(examples=["wf_01jd3m3k7e9c5v2x8w4z6a1b0d"])
     workflow_version: int
-    status: ExecutionStatus
+    status: ExecutionStatus = Field(examples=["COMPLETED"])
     trigger: Trigger
-    requested_by: str | None
-    priority: int = Field(description="1 comes first, 5 last.")
+    requested_by: str | None = Field(examples=["user_anna"])
+    priority: int = Field(description="1 comes first, 5 last.", examples=[3])
     attempt: int = Field(description="1, and one more for each time its worker was lost.")
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
     duration_seconds: float | None
-    deadline: datetime | None
-    cancel_requested_at: datetime | None
-    error: ErrorDocument | None
-    tokens_used: int
+    deadline: datetime | None = Field(examples=[None])
+    cancel_requested_at: datetime | None = Field(examples=[None])
+    error: ErrorDocument | None = Field(examples=[None])
+    tokens_used: int = Field(examples=[1_250])
     cost: str = Field(description="US dollars, as a decimal number.", examples=["0.0042"])
-    labels: dict[str, str]
-    batch_id: str | None
-    replay_of: str | None
+    labels: dict[str, str] = Field(examples=[{"campaign": "spring"}])
+    batch_id: str | None = Field(examples=[_BATCH_ID])
+    replay_of: str | None = Field(examples=[None])
 
     @classmethod
     def of(cls, summary: ExecutionSummary) -> "ExecutionOverview":
@@ -88,7 +92,9 @@ class ExecutionPage(BaseModel):
     """A page of executions."""
 
     items: list[ExecutionOverview]
-    next_cursor: str | None = Field(description="Where the next page begins; null on the last one.")
+    next_cursor: str | None = Field(
+        description="Where the next page begins; null on the last one.", examples=[EXAMPLE_CURSOR]
+    )
     total: int | None = Field(
         default=None, description="How many match on all pages; only with `count=true`."
     )
@@ -100,18 +106,28 @@ class ExecutionPage(BaseModel):
 class ExecutionDocument(ExecutionOverview):
     """An execution whole."""
 
-    input_data: dict[str, Any]
-    output: dict[str, Any] | None
+    input_data: dict[str, Any] = Field(examples=[{"text": "Find leads in Ohio"}])
+    output: dict[str, Any] | None = Field(
+        examples=[{"records": [{"company": "Buckeye Software", "employees": 120}]}]
+    )
     agent_results: list[dict[str, Any]] | None = Field(
-        description="What each agent did, in the order of the workflow's definition; once it ended."
+        description="What each agent did, in the order of the workflow's definition; once it "
+        "ended.",
+        examples=[[{"name": "Request Analyst", "status": "COMPLETED"}]],
     )
     execution_graph: dict[str, Any] | None = Field(
-        description="The agents with their statuses and the edges between them; once it ended."
+        description="The agents with their statuses and the edges between them; once it ended.",
+        examples=[{"nodes": [{"name": "Request Analyst", "status": "COMPLETED"}], "edges": []}],
     )
-    idempotency_key: str | None
-    run_id: str | None = Field(description="The run that carries it, maybe together with others.")
-    prefect_flow_run_id: str | None
-    prefect_url: str | None = Field(description="Its run in Prefect's pages, for operators.")
+    idempotency_key: str | None = Field(examples=["order-4711"])
+    run_id: str | None = Field(
+        description="The run that carries it, maybe together with others.", examples=[_RUN_ID]
+    )
+    prefect_flow_run_id: str | None = Field(examples=[_FLOW_RUN_ID])
+    prefect_url: str | None = Field(
+        description="Its run in Prefect's pages, for operators.",
+        examples=[f"http://127.0.0.1:4200/runs/flow-run/{_FLOW_RUN_ID}"],
+    )
 
     @classmethod
     def whole(cls, record: ExecutionRecord, *, prefect_ui_url: str | None) -> "ExecutionDocument":
@@ -155,18 +171,18 @@ class ExecutionDocument(ExecutionOverview):
 class AgentAttemptDocument(BaseModel):
     """One attempt of one agent."""
 
-    id: str
-    run_id: str
+    id: str = Field(examples=["arun_01jd3m3k7e9c5v2x8w4z6a1b0d"])
+    run_id: str = Field(examples=[_RUN_ID])
     agent_name: str = Field(examples=["Sales Qualifier"])
     attempt: int
-    status: ExecutionStatus = Field(description="COMPLETED or FAILED.")
+    status: ExecutionStatus = Field(description="COMPLETED or FAILED.", examples=["FAILED"])
     error: ErrorDocument | None
     is_retryable: bool
     started_at: datetime
     completed_at: datetime
     duration_seconds: float
-    tokens_used: int
-    cost: str
+    tokens_used: int = Field(examples=[1_250])
+    cost: str = Field(examples=["0.0042"])
 
     @classmethod
     def of(cls, attempt: AgentAttempt) -> "AgentAttemptDocument":
@@ -181,7 +197,7 @@ class AgentAttemptDocument(BaseModel):
             is_retryable=attempt.is_retryable,
             started_at=attempt.started_at,
             completed_at=attempt.completed_at,
-            duration_seconds=attempt.duration_seconds,
+            duration_seconds=round(attempt.duration_seconds, 6),
             tokens_used=attempt.tokens_used,
             cost=show_money(attempt.cost),
         )
@@ -198,10 +214,10 @@ class TimelineEntry(BaseModel):
 
     at: datetime
     event: Happening
-    agent_name: str | None
+    agent_name: str | None = Field(examples=["Sales Qualifier"])
     attempt: int | None
-    user_id: str | None
-    error_code: str | None
+    user_id: str | None = Field(examples=[None])
+    error_code: str | None = Field(examples=[None])
 
     @classmethod
     def of(cls, event: TimelineEvent) -> "TimelineEntry":
@@ -225,10 +241,12 @@ class Timeline(BaseModel):
 class Batch(BaseModel):
     """Executions that were queued together."""
 
-    batch_id: str = Field(examples=["batch_01jd3m3k7e9c5v2x8w4z6a1b0d"])
+    batch_id: str = Field(examples=[_BATCH_ID])
     count: int = Field(description="How many this request has added.")
     execution_ids: list[str] | None = Field(
-        default=None, description="In the order of the inputs; with `execution_ids=true`."
+        default=None,
+        description="In the order of the inputs; with `execution_ids=true`.",
+        examples=[[_ID]],
     )
 
 

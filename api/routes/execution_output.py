@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Response
 
 from api.access import Access, allow
-from api.answers import PROBLEMS, Text
+from api.answers import Text
 from api.media_types import choose_media_type
 from api.tables import Table, table_of, write_csv, write_parquet
 from domain.errors import ErrorCode, TenantryError
@@ -31,14 +31,16 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The output. A table has the output's records, or the output as one row.",
         "content": {
-            _JSON: {"schema": {"type": "object"}},
-            _CSV: {"schema": {"type": "string"}},
+            _JSON: {
+                "schema": {"type": "object"},
+                "example": {"records": [{"company": "Buckeye Software", "employees": 120}]},
+            },
+            _CSV: {
+                "schema": {"type": "string"},
+                "example": "company,employees\r\nBuckeye Software,120\r\n",
+            },
             _PARQUET: {"schema": {"type": "string", "format": "binary"}},
         },
-    },
-    406: {
-        **PROBLEMS[404],
-        "description": "It exists in none of the media types that the request accepts.",
     },
 }
 

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     WithJsonSchema,
 )
 
-from api.answers import Text
+from api.answers import READ_WHOLE, Text
+from api.request_models import RequestModel, check_field_count
 from domain.errors import ErrorCode, InvalidInput
 
 MAX_BATCH = 10_000
@@ -54,15 +54,14 @@ WorkflowReference = Annotated[
     ),
 ]
 Version = Annotated[
-    int | None,
+    Annotated[int, Field(strict=True, ge=1, le=2**31 - 1), READ_WHOLE] | None,
     Field(
-        strict=True,
-        ge=1,
-        le=2**31 - 1,
         description="A version of the workflow; without it, the newest that can run.",
     ),
 ]
-Priority = Annotated[int, Field(strict=True, ge=1, le=5, description="1 comes first, 5 last.")]
+Priority = Annotated[
+    int, Field(strict=True, ge=1, le=5, description="1 comes first, 5 last."), READ_WHOLE
+]
 Deadline = Annotated[
     Moment | None, Field(description="When the answer is of no use any more; within 366 days.")
 ]
@@ -70,6 +69,7 @@ LabelKey = Annotated[str, Field(pattern=f"^{_LABEL_KEY}$")]
 LabelValue = Annotated[Text, Field(max_length=_MAX_LABEL_CHARS)]
 Labels = Annotated[
     dict[LabelKey, LabelValue],
+    BeforeValidator(check_field_count),
     Field(
         max_length=_MAX_LABELS,
         description="Free words to find executions by.",
@@ -88,10 +88,13 @@ Labels = Annotated[
         }
     ),
 ]
+_LABEL_PAIR = f"^{_LABEL_KEY}:[^\\x00]{{0,{_MAX_LABEL_CHARS}}}$"
 LabelPair = Annotated[
     Text,
     Field(
-        pattern=f"^{_LABEL_KEY}:",
+        pattern=_LABEL_PAIR,
+        # `Text` has a pattern for the document, which would hide this one.
+        json_schema_extra={"pattern": _LABEL_PAIR},
         max_length=64 + _MAX_LABEL_CHARS,
         description="`key:value`",
         examples=["campaign:spring"],
@@ -110,11 +113,10 @@ Input = Annotated[
 ]
 
 
-class ExecutionRequest(BaseModel):
+class ExecutionRequest(RequestModel):
     """An execution to queue."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

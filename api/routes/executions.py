@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import Cursor, read_cursor, scope_of, unreadable_cursor, write_cursor
 from api.intake import Intake, Requester
+from api.request_models import RequestModel
 from api.routes import execution_bulk, execution_output
 from api.routes.execution_documents import (
     AgentAttemptDocument,
@@ -78,10 +79,8 @@ class IdempotencyKeysDiffer(InvalidInput):
     subject = "request"
 
 
-class ExecutionQuery(BaseModel):
+class ExecutionQuery(RequestModel):
     """Which executions to list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     workflow_id: WorkflowReference | None = None
     status: list[ExecutionStatus] = Field(
@@ -102,9 +101,7 @@ class ExecutionQuery(BaseModel):
     )
     order: Order = Order.NEWEST
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: Annotated[Text, Field(max_length=MAX_CURSOR_CHARS)] | None = Field(
-        default=None, description="`next_cursor` of the page before."
-    )
+    cursor: Cursor | None = None
     count: bool = Field(default=False, description="Say how many there are, too.")
 
 

@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import (
+    EXAMPLE_CURSOR,
+    Cursor,
+    read_cursor,
+    scope_of,
+    unreadable_cursor,
+    write_cursor,
+)
+from api.request_models import RequestModel
 from domain.catalog import Member
 from domain.ids import UserId
 from domain.permissions import Permission, Role
@@ -23,11 +31,10 @@ NewUserId = Annotated[str, Path(pattern=USER_ID_PATTERN, max_length=67, examples
 _SCOPE = scope_of()
 
 
-class MemberWish(BaseModel):
+class MemberWish(RequestModel):
     """What somebody shall be."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"role": "editor", "name": "Anna Berg"}]},
     )
 
@@ -41,7 +48,7 @@ class MemberEntry(BaseModel):
     """A member."""
 
     user_id: str = Field(examples=["user_anna"])
-    name: str
+    name: str = Field(examples=["Anna Berg"])
     role: Role
     created_at: datetime
 
@@ -60,14 +67,16 @@ class MemberList(BaseModel):
     """One page of members, by id."""
 
     items: list[MemberEntry]
-    next_cursor: str | None = Field(description="`null` on the last page.")
+    next_cursor: str | None = Field(
+        description="`null` on the last page.", examples=[EXAMPLE_CURSOR]
+    )
 
 
 @router.get("")
 def list_all_members(
     access: Reader,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    cursor: Annotated[Text | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+    cursor: Annotated[Cursor | None, Query()] = None,
 ) -> MemberList:
     """List the organization's members."""
     position = [None] if cursor is None else read_cursor(cursor, "members", _SCOPE)

@@ -21,6 +21,8 @@ _LENGTH = {
     Bucket.HOUR: timedelta(hours=1),
     Bucket.DAY: timedelta(days=1),
 }
+# Times are kept to the microsecond: what an interpolation adds behind it means nothing.
+_DIGITS = 6
 _MAX_BUCKETS = 1_500
 _MAX_SPAN = timedelta(days=366)
 _MAX_ROWS = 10_000
@@ -65,18 +67,19 @@ class MetricsRow(BaseModel):
     def of(cls, found: Figures) -> "MetricsRow":
         """Show figures."""
         duration = wait = None
+        rate = found.success_rate
         if found.duration_s is not None:
-            p50, p95, p99 = found.duration_s
+            p50, p95, p99 = (round(value, _DIGITS) for value in found.duration_s)
             duration = DurationFigures(p50=p50, p95=p95, p99=p99)
         if found.queue_wait_s is not None:
-            p50, p95 = found.queue_wait_s
+            p50, p95 = (round(value, _DIGITS) for value in found.queue_wait_s)
             wait = WaitFigures(p50=p50, p95=p95)
         return cls(
             bucket=found.bucket,
             group=found.group,
             count=found.count,
             by_status={status.value: count for status, count in found.by_status.items()},
-            success_rate=found.success_rate,
+            success_rate=None if rate is None else round(rate, _DIGITS),
             duration_seconds=duration,
             queue_wait_seconds=wait,
             tokens_used=found.tokens_used,

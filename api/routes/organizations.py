@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import (
+    EXAMPLE_CURSOR,
+    Cursor,
+    read_cursor,
+    scope_of,
+    unreadable_cursor,
+    write_cursor,
+)
+from api.request_models import RequestModel
 from api.routes.members import USER_ID_PATTERN
 from domain.catalog import Organization
 from domain.errors import ErrorCode, InvalidInput
@@ -29,11 +37,10 @@ _MAX_NAME_CHARS = 120
 _SCOPE = scope_of()
 
 
-class OrganizationWish(BaseModel):
+class OrganizationWish(RequestModel):
     """An organization to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "Acme", "id": "org_acme", "first_admin": "user_anna"}]
         },
@@ -58,7 +65,7 @@ class OrganizationEntry(BaseModel):
     """An organization."""
 
     id: str = Field(examples=["org_acme"])
-    name: str
+    name: str = Field(examples=["Acme"])
     slug: str = Field(description="How Prefect's pages call it.", examples=["acme"])
     created_at: datetime
 
@@ -72,7 +79,9 @@ class OrganizationList(BaseModel):
     """One page of organizations, by id."""
 
     items: list[OrganizationEntry]
-    next_cursor: str | None = Field(description="`null` on the last page.")
+    next_cursor: str | None = Field(
+        description="`null` on the last page.", examples=[EXAMPLE_CURSOR]
+    )
 
 
 class OrganizationWishInvalid(InvalidInput):
@@ -110,7 +119,7 @@ def create_organization(access: PlatformAdmin, wish: OrganizationWish) -> Organi
 def list_organizations(
     access: PlatformAdmin,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    cursor: Annotated[Text | None, Query(max_length=MAX_CURSOR_CHARS)] = None,
+    cursor: Annotated[Cursor | None, Query()] = None,
 ) -> OrganizationList:
     """List all organizations. For the platform's administrators."""
     position = [None] if cursor is None else read_cursor(cursor, "organizations", _SCOPE)

@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
+from api.request_models import RequestModel
+from api.routes.execution_wishes import Moment
 from domain.clock import utc_now
 from domain.errors import ErrorCode, InvalidInput
 from domain.ids import TokenId
@@ -20,11 +22,10 @@ _MAX_LIFE = timedelta(days=366)
 Own = Annotated[Access, Depends(allow(Permission.TOKENS_OWN))]
 
 
-class TokenWish(BaseModel):
+class TokenWish(RequestModel):
     """A token to make."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [{"name": "nightly import", "scopes": ["executions.execute"]}]
         },
@@ -34,7 +35,7 @@ class TokenWish(BaseModel):
     scopes: list[Permission] | None = Field(
         default=None, max_length=50, description="What it may do; without it, all that you may."
     )
-    expires_at: AwareDatetime | None = Field(
+    expires_at: Moment | None = Field(
         default=None, description="At most 366 days from now; without it, in 90 days."
     )
 
@@ -42,14 +43,16 @@ class TokenWish(BaseModel):
 class Token(BaseModel):
     """What is known of a token."""
 
-    id: str
-    user_id: str
-    name: str
-    prefix: str = Field(description="How the token begins, to tell it from others.")
+    id: str = Field(examples=["tok_01jd3m3k7e9c5v2x8w4z6a1b0d"])
+    user_id: str = Field(examples=["user_anna"])
+    name: str = Field(examples=["nightly import"])
+    prefix: str = Field(
+        description="How the token begins, to tell it from others.", examples=["tnt_dOyQ4H"]
+    )
     scopes: list[Permission] | None
     created_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None
+    expires_at: datetime = Field(examples=["2027-02-21T12:00:00Z"])
+    revoked_at: datetime | None = Field(examples=[None])
     last_used_at: datetime | None
 
     @classmethod
@@ -71,7 +74,10 @@ class Token(BaseModel):
 class NewToken(Token):
     """A token and, this once, its secret."""
 
-    secret: str = Field(description="Keep it now: it is shown this once, and kept nowhere.")
+    secret: str = Field(
+        description="Keep it now: it is shown this once, and kept nowhere.",
+        examples=["tnt_dOyQ4HVKNlmE8IX6qFyR"],
+    )
 
 
 class TokenList(BaseModel):

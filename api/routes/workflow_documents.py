@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from api.cursors import EXAMPLE_CURSOR
+from api.definitions import EXAMPLE_DEFINITION
 from api.problems import ProblemPart
 from domain.catalog import VersionSummary, Workflow, WorkflowVersion
 from domain.errors import Problem
@@ -16,10 +18,12 @@ class WorkflowSummary(BaseModel):
     id: str = Field(examples=["wf_01jd3m3k7e9c5v2x8w4z6a1b0d"])
     name: str = Field(examples=["Enterprise lead search"])
     slug: str = Field(examples=["enterprise-lead-search"])
-    description: str
+    description: str = Field(examples=["Finds and qualifies leads for a request."])
     version: int = Field(description="The version that runs: the newest without problems.")
     newest_version: int = Field(description="The last one that was saved, drafts too.")
-    is_draft: bool = Field(description="The newest version has problems, and does not run.")
+    is_draft: bool = Field(
+        description="The newest version has problems, and does not run.", examples=[False]
+    )
     is_runnable: bool = Field(description="Some version runs, and it is not archived.")
     execution_count: int
     success_count: int
@@ -28,7 +32,7 @@ class WorkflowSummary(BaseModel):
     success_rate: float | None = Field(description="0 to 1; `null` before the first one ended.")
     created_at: datetime
     updated_at: datetime
-    archived_at: datetime | None
+    archived_at: datetime | None = Field(examples=[None])
 
     @classmethod
     def fields_of(cls, workflow: Workflow) -> dict[str, Any]:
@@ -57,8 +61,12 @@ class WorkflowSummary(BaseModel):
 class WorkflowDetail(WorkflowSummary):
     """A workflow with its newest version."""
 
-    definition: dict[str, Any] = Field(description="The newest version, defaults written out.")
-    problems: list[ProblemPart] = Field(description="What keeps the newest version from running.")
+    definition: dict[str, Any] = Field(
+        description="The newest version, defaults written out.", examples=[EXAMPLE_DEFINITION]
+    )
+    problems: list[ProblemPart] = Field(
+        description="What keeps the newest version from running.", examples=[[]]
+    )
 
     @classmethod
     def of(cls, workflow: Workflow, newest: WorkflowVersion) -> "WorkflowDetail":
@@ -74,23 +82,25 @@ class WorkflowList(BaseModel):
     """One page of workflows."""
 
     items: list[WorkflowSummary]
-    next_cursor: str | None = Field(description="`null` on the last page.")
+    next_cursor: str | None = Field(
+        description="`null` on the last page.", examples=[EXAMPLE_CURSOR]
+    )
 
 
 class Validation(BaseModel):
     """What is wrong with a definition."""
 
-    valid: bool
+    valid: bool = Field(examples=[False])
     problems: list[ProblemPart]
 
 
 class Version(BaseModel):
     """One version of a workflow, for lists."""
 
-    version: int
+    version: int = Field(examples=[3])
     is_draft: bool
     problem_count: int
-    created_by: str | None
+    created_by: str | None = Field(examples=["user_anna"])
     created_at: datetime
 
     @classmethod
@@ -109,16 +119,18 @@ class VersionList(BaseModel):
     """One page of versions, the newest first."""
 
     items: list[Version]
-    next_before: int | None = Field(description="`before` of the next page; `null` on the last.")
+    next_before: int | None = Field(
+        description="`before` of the next page; `null` on the last.", examples=[2]
+    )
 
 
 class VersionDetail(BaseModel):
     """One version of a workflow, whole."""
 
-    version: int
-    definition: dict[str, Any]
+    version: int = Field(examples=[3])
+    definition: dict[str, Any] = Field(examples=[EXAMPLE_DEFINITION])
     problems: list[ProblemPart]
-    created_by: str | None
+    created_by: str | None = Field(examples=["user_anna"])
     created_at: datetime
 
 

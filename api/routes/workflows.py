@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
-from api.cursors import MAX_CURSOR_CHARS, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.cursors import Cursor, read_cursor, scope_of, unreadable_cursor, write_cursor
 from api.definitions import (
     Body,
     Checked,
@@ -58,9 +58,6 @@ Reference = Annotated[
 ]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="A version's number.")]
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[
-    Text | None, Query(max_length=MAX_CURSOR_CHARS, description="`next_cursor` of the page before.")
-]
 Draft = Annotated[
     bool, Query(description="Save it even with problems; it cannot be executed then.")
 ]
@@ -92,6 +89,7 @@ def create_workflow(
 @router.post("/validate", openapi_extra=request_schema(anything=True))
 def validate_workflow(access: Reader, body: Body) -> Validation:
     """Say all that is wrong with a definition. Nothing is written."""
+    body.check_sent()
     try:
         document = body.parse()
     except WorkflowUnreadable as unreadable:
@@ -109,7 +107,7 @@ def list_workflows(
         Literal["false", "true", "all"], Query(description="Archived ones only, or too.")
     ] = "false",
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: Annotated[Cursor | None, Query()] = None,
 ) -> WorkflowList:
     """List workflows with their statistics."""
     scope = scope_of(sort, archived)
@@ -162,11 +160,12 @@ def change_workflow(
     """Add a version, made from the one that `If-Match` names; an equal one changes nothing."""
     with access.open() as session:
         workflow = get_workflow(session, ref)
-        expected = expected_version(if_match, current=workflow.newest_version)
         checked = check_document(session, body.parse())
         if not draft:
             checked.get_definition()
         _check_same_name(checked, workflow)
+        # Last, as RFC 9110 (13.2.1) has it: what would be refused anyway is no lost update.
+        expected = expected_version(if_match, current=workflow.newest_version)
         changed = add_version(
             session,
             workflow.id,
@@ -254,12 +253,16 @@ def read_statistics(access: Reader, ref: Reference) -> Statistics:
         paused_count=waiting[ExecutionStatus.PAUSED],
         recent=Recent(
             count=recent.count,
-            duration_p50_s=recent.duration_p50_s,
-            duration_p95_s=recent.duration_p95_s,
+            duration_p50_s=_round(recent.duration_p50_s),
+            duration_p95_s=_round(recent.duration_p95_s),
             tokens_used=recent.tokens_used,
             cost_usd=f"{recent.cost:.8f}",
         ),
     )
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _show(session: OrgSession, workflow: Workflow, response: Response) -> WorkflowDetail:

@@ -41,6 +41,7 @@ _COMMANDS = (
     ("data", "datasets:app", "Load records that Tenantry keeps.", _KEEP),
     ("audit", "audit:app", "Read the audit trail, and check it.", _KEEP),
     ("orgs", "organizations:app", "Create and list organizations.", _KEEP),
+    ("limits", "limits:app", "Say how much may run and wait at a time.", _KEEP),
     ("users", "users:app", "Say who is in an organization, and as what.", _KEEP),
     ("tokens", "tokens:app", "Make, list and revoke tokens for the API.", _KEEP),
     ("up", "serving:up", "Start everything on this machine, until Ctrl-C.", _RUN),
@@ -48,6 +49,8 @@ _COMMANDS = (
     ("api", "api:api", "Serve the REST API.", _RUN),
     ("worker", "worker_service:worker", "Run a worker, in production.", _RUN),
     ("steward", "steward_service:steward", "Run the steward, in production.", _RUN),
+    ("drift", "drift:drift", "Compare Prefect with our rows, and repair.", _RUN),
+    ("bench", "benchmark:bench", "Measure it beside bare Prefect and DBOS.", _RUN),
     ("settings", "environment:settings", "List all settings and what they mean.", _RUN),
 )
 

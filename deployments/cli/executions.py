@@ -19,9 +19,12 @@ from deployments.cli.screen import (
     show_time,
 )
 from deployments.documents import execution_document
+from domain.clock import utc_now
 from domain.executions import ExecutionStatus
 from domain.ids import ExecutionId
+from domain.waiting import expect_start, find_blockers
 from persistence.executions import get_execution, list_executions
+from persistence.waiting import find_place, see_workers
 from persistence.workflows import get_workflow, list_workflows
 
 app = App(name="executions", help="Look at executions.")
@@ -79,6 +82,40 @@ def list_(
     console.print(table)
     if is_full:
         console.print(f"Older ones: `tenantry executions list --before {found[-1].id}`")
+    return DONE
+
+
+@app.command
+def explain(execution_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked) -> int:
+    """Tell why an execution waits, and when it may start.
+
+    Args:
+        execution_id: Its id, `exec_…`.
+    """
+    with open_desk(call) as desk:
+        with desk.installation.database.for_platform() as session:
+            seen = see_workers(session)
+        with desk.session(snapshot=True) as session:
+            facts = find_place(session, ExecutionId(execution_id), seen)
+    blockers, expected = find_blockers(facts), expect_start(facts, now=utc_now())
+    if call.as_json:
+        show_json(
+            {
+                "execution_id": execution_id,
+                "status": facts.status.value,
+                "blockers": [
+                    {"kind": b.kind.value, "message": b.message, "hint": b.hint, "count": b.count}
+                    for b in blockers
+                ],
+                "expected_start": expected.isoformat() if expected else None,
+            }
+        )
+        return DONE
+    console = answers()
+    for number, blocker in enumerate(blockers, 1):
+        console.print(f"{number}. {clean(blocker.message)}\n   {clean(blocker.hint)}")
+    if expected is not None:
+        console.print(f"It may start at about {show_time(expected)} (UTC).")
     return DONE
 
 

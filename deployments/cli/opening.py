@@ -107,8 +107,21 @@ def find_prefect_ui(settings: Settings) -> str | None:
         return settings.prefect_ui_url
     if settings.prefect_api_url is not None:
         return settings.prefect_api_url.removesuffix("/api")
+    port = _find_prefect_port(settings)
+    return f"http://127.0.0.1:{port}" if port else None
+
+
+def find_prefect_api(settings: Settings) -> str | None:
+    """Find the address of Prefect's API: as set, or of the Prefect that runs here."""
+    if settings.prefect_api_url is not None:
+        return settings.prefect_api_url
+    port = _find_prefect_port(settings)
+    return f"http://127.0.0.1:{port}/api" if port else None
+
+
+def _find_prefect_port(settings: Settings) -> int | None:
     home = Home(settings.home)
     if not is_held(home.keeper_lock):
         return None
     prefect = read_state(home.state_file).services.get(PREFECT)
-    return f"http://127.0.0.1:{prefect.port}" if prefect and prefect.port else None
+    return prefect.port if prefect else None

@@ -64,13 +64,21 @@ def queue_sixty(database: Database, workflow: Workflow) -> list[ExecutionId]:
     return ids
 
 
-def check_against_prefect(executions: list[Execution], api: PrefectApi) -> None:
+def check_against_prefect(
+    executions: list[Execution], api: PrefectApi, *, is_coalesced: bool
+) -> None:
+    carried = Counter(execution.run_id for execution in executions)
+    assert (max(carried.values()) > 1) == is_coalesced
     for execution in executions:
         assert execution.status is EXPECTED[str(execution.input_data["mode"])], execution
         flow_run = api.flow_run(str(execution.prefect_flow_run_id))
         states = api.states(str(execution.prefect_flow_run_id))
-        assert flow_run["name"] == execution.id
-        assert flow_run["state"]["type"] == execution.status.value
+        if carried[execution.run_id] == 1:
+            assert flow_run["name"] == execution.id
+            assert flow_run["state"]["type"] == execution.status.value
+        else:
+            assert flow_run["name"] == f"{execution.run_id} ({carried[execution.run_id]})"
+            assert flow_run["state"]["name"] == "PartiallyFailed"
         assert execution.prefect_state_id == flow_run["state"]["id"]
         running = next(state for state in states if state["type"] == "RUNNING")
         assert execution.started_at == parse_time(running["timestamp"])
@@ -153,19 +161,24 @@ def forget_what_the_mirror_wrote(superuser: URL) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("hooks", [True, False], ids=["with hooks", "without hooks"])
+@pytest.mark.parametrize(
+    ("hooks", "max_batch"),
+    [(True, 1), (False, 1), (True, 60)],
+    ids=["with hooks", "without hooks", "coalesced"],
+)
 def test_sixty_mixed_executions_equal_what_prefect_says(
-    services: Services, database: Database, cluster: Cluster, tmp_path, subtests, hooks
+    services: Services, database: Database, cluster: Cluster, tmp_path, subtests, hooks, max_batch
 ):
     effects = str(tmp_path / "effects")
     workflow = mixed_workflow(database, effects)
     ids = queue_sixty(database, workflow)
+    services.environ["TENANTRY_MAX_BATCH"] = str(max_batch)
     services.steward()
     services.worker(*([] if hooks else ["--no-hooks"]))
     executions = wait_until_final(database, ACME, ids, timeout_s=240)
     api = PrefectApi(services.stack.prefect_api_url)
     with subtests.test("every row equals Prefect's run"):
-        check_against_prefect(executions, api)
+        check_against_prefect(executions, api, is_coalesced=max_batch > 1)
     with subtests.test("counters and audit"):
         check_books(database, workflow, executions)
     with subtests.test("no agent was asked again that had answered"):

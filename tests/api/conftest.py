@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections import ConnectionBounds, make_protocol
 from api.state import ApiState
 from domain.clock import utc_now
 from domain.ids import OrgId, UserId
@@ -62,9 +63,17 @@ class Api:
 
 
 @contextmanager
-def serve(app: FastAPI, database: Database) -> Iterator[Api]:
+def serve(
+    app: FastAPI, database: Database, *, bounds: ConnectionBounds | None = None
+) -> Iterator[Api]:
     """Serve an application on a port of its own."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on")
+    state: ApiState | None = getattr(app.state, "api", None)
+    if bounds is None and state is not None:
+        bounds = ConnectionBounds(stall_timeout_s=state.event_send_timeout_s)
+    protocol = make_protocol(bounds or ConnectionBounds(), on_refused=lambda _: None)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, http=protocol, log_level="warning", lifespan="on"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

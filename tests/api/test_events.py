@@ -87,6 +87,7 @@ def test_an_execution_is_heard_of_from_its_beginning_to_its_end(api: Api):
     assert [first["data"]["status"], last["data"]["status"]] == ["PENDING", "COMPLETED"]
     assert {first["data"]["execution_id"], last["data"]["execution_id"]} == {execution_id}
     assert first["data"]["workflow_id"] == workflow.id
+    assert first["data"]["at"].endswith("Z")
     assert int(last["id"]) == int(first["id"]) + 1
 
 

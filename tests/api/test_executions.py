@@ -1,5 +1,6 @@
 """Executions over real HTTP: queued once, read by their organization only, called off."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,7 +21,7 @@ from persistence.execution_moves import (
     finish_executions,
     start_executions,
 )
-from persistence.runs import claim_run
+from persistence.queue import claim_run
 from persistence.tables import WorkflowRow
 from persistence.workflows import add_version, add_workflow
 from tests.api.conftest import Api
@@ -142,6 +143,8 @@ WRONG = [
     ({"priority": 0}, "/priority"),
     ({"priority": "1"}, "/priority"),
     ({"priority": True}, "/priority"),
+    ({"priority": 2.5}, "/priority"),
+    ({"version": 1e300}, "/version"),
     ({"workflow_id": "a\x00"}, "/workflow_id"),
     ({"idempotency_key": ""}, "/idempotency_key"),
     ({"idempotency_key": "x" * 201}, "/idempotency_key"),
@@ -173,6 +176,20 @@ def test_deep_json_is_refused_and_the_server_lives(admin, workflow):
         assert answer.status_code in {400, 413, 422}
         assert answer.headers["content-type"] == "application/problem+json"
     assert post(admin, workflow).status_code == 202
+
+
+@pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/plain", None])
+def test_a_body_that_is_not_sent_as_json_is_refused_with_the_header_to_send(
+    admin, workflow, media_type
+):
+    wish = json.dumps({"workflow_id": workflow.id, "input": "x"})
+    headers = {"Content-Type": media_type} if media_type else {}
+    answer = admin.post("/executions", content=wish, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type.unsupported")
+    assert "application/json" in answer.json()["hint"]
+    patch = {"Content-Type": "application/merge-patch+json; charset=utf-8"}
+    assert admin.post("/executions", content=wish, headers=patch).status_code == 202
+    assert admin.post("/executions").json()["code"] == "request.invalid"
 
 
 def test_any_text_comes_back_as_it_went_in(admin, workflow):

@@ -158,3 +158,19 @@ def test_a_batch_needs_the_permission_and_ones_own_workflow(api: Api, database, 
         assert viewer.post("/executions/bulk", json=wish).status_code == 403
         assert other.post("/executions/bulk", json=wish).status_code == 404
     assert count(database) == 0
+
+
+def test_a_whole_number_may_be_written_as_json_allows_it(admin, workflow):
+    wish = {"workflow_id": workflow.id, "priority": 4.0, "version": 1.0}
+    single = admin.post("/executions", json={**wish, "input": "find leads"})
+    assert (single.status_code, single.json()["priority"]) == (202, 4)
+    batch = admin.post("/executions/bulk", json={**wish, "inputs": ["find leads"]})
+    assert batch.status_code == 202
+
+
+@pytest.mark.parametrize("label", ["campaign", ":spring", f"a:{'x' * 201}", "a:\x00", "é:x"])
+def test_a_label_that_is_no_pair_is_refused_as_the_document_says(admin, workflow, label):
+    query = {"workflow_id": workflow.id, "label": label}
+    answer = admin.post("/executions/bulk", params=query, content='"x"\n', headers=NDJSON)
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["pointer"] == "/query/label/0"

@@ -15,7 +15,8 @@ from domain.ids import new_agent_run_id
 from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from persistence.agent_runs import add_agent_runs
 from persistence.execution_moves import requeue_executions
-from persistence.runs import claim_run, set_flow_run
+from persistence.queue import claim_run
+from persistence.runs import set_flow_run
 from tests.api.conftest import Api
 from tests.api.test_executions import PROBE, actions, finish, queue, start
 from tests.support.databases import ACME, ADMIN

@@ -16,7 +16,7 @@ from persistence.execution_moves import (
     pause_executions,
     start_executions,
 )
-from persistence.runs import claim_run
+from persistence.queue import claim_run
 from tests.api.conftest import Api
 from tests.api.test_executions import queue, state
 from tests.support.databases import ACME

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import httpx
@@ -219,17 +220,22 @@ def test_a_flood_of_refusals_does_not_fill_the_trail(database: Database):
 
 
 def test_a_listener_that_stops_reading_is_dropped_and_nobody_else_notices(database: Database):
-    settings = {"event_ping_s": 0.2, "event_send_timeout_s": 0.5}
+    settings = {"event_ping_s": 0.2, "event_send_timeout_s": 2.0}
     state = ApiState(database=database, **settings)  # type: ignore[arg-type]
     clients = state.counters.event_clients
     with serve_with(database, **settings, counters=state.counters) as api:
         workflow = simple_workflow(database, ACME)
-        with connected(api, window=4096) as stuck, listening(api) as reading:
+        with (
+            ThreadPoolExecutor(1) as beside,
+            connected(api, window=4096) as stuck,
+            listening(api) as reading,
+        ):
+            heard = beside.submit(reading.take, FLOOD)
             stuck.sendall(request_head(api, path="/events", method="GET"))
             wait_until(lambda: count(clients) == 2)
             flood(database, workflow.id)
             wait_until(lambda: count(clients) == 1)
-            ids = [int(event["id"]) for event in reading.take(FLOOD)]
+            ids = [int(event["id"]) for event in heard.result()]
             assert ids == list(range(ids[0], ids[0] + FLOOD))
             run_one(api, workflow)
             assert [event["data"]["status"] for event in reading.take(2)][-1] == "COMPLETED"
@@ -263,6 +269,8 @@ def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Datab
     assert f'{line}status_class="4xx"}} 1.0' in shown
     assert 'route="unmatched"' in shown
     assert "tenantry_queue_waiting 1.0" in shown
+    assert "tenantry_open_runs 0.0" in shown
+    assert "tenantry_lost_workers_total 0.0" in shown
     assert "tok_x" not in shown
     assert ACME not in shown
     assert "xxxx" not in shown

@@ -1,11 +1,12 @@
 """Tokens let in, and no longer once they are revoked, expired or their owner's role is gone."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
 from sqlalchemy import text
 
+from domain.clock import utc_now
 from domain.permissions import Role
 from tests.api.conftest import Api
 from tests.support.databases import GLOBEX
@@ -87,3 +88,16 @@ def test_making_and_revoking_are_audited_with_address_and_agent(api: Api, admin:
             {"id": made["id"]},
         ).one()
     assert tuple(row) == ("user_admin", "127.0.0.1", "probe/1")
+
+
+@pytest.mark.parametrize("given", [5, 1e12, "5", "1893456000", True, "2030-01-01T00:00:00"])
+def test_a_tokens_end_is_a_time_in_words_with_its_zone(admin: httpx.Client, given: object):
+    answer = admin.post("/tokens", json={"name": "t", "expires_at": given})
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["pointer"] == "/expires_at"
+
+
+def test_a_tokens_end_may_be_given_in_any_zone(admin: httpx.Client):
+    end = (utc_now() + timedelta(days=1)).astimezone(timezone(timedelta(hours=18)))
+    made = admin.post("/tokens", json={"name": "t", "expires_at": end.isoformat()}).json()
+    assert datetime.fromisoformat(made["expires_at"]) == end

@@ -158,6 +158,12 @@ def test_what_cannot_be_read_is_told_by_validate_and_refused_by_create(
             assert refused.json()["problems"]
 
 
+def test_validate_needs_a_body_if_only_an_empty_one(editor: httpx.Client):
+    answer = editor.post("/workflows/validate")
+    assert (answer.status_code, answer.json()["code"]) == (422, "request.invalid")
+    assert answer.json()["problems"][0]["code"] == "field.missing"
+
+
 def test_json_that_is_no_object_is_not_read_as_yaml(editor: httpx.Client, subtests):
     headers = {"Content-Type": "application/json"}
     for body in ("name: x", "[1]", "null", "", "{'name': 'x'"):
@@ -196,6 +202,8 @@ def test_a_change_must_name_the_version_that_it_was_made_from(editor: httpx.Clie
     assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
     lost = put(editor, made["id"], search(description="Mine."), '"1"')
     assert lost.status_code == 412
+    wrong = put(editor, made["id"], broken(), '"1"')
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "workflow.invalid")
     assert editor.get("/workflows/search").json()["description"] == "Better."
 
 

@@ -20,7 +20,8 @@ from flows.mirror import to_run_state
 from flows.run_identity import RunUnknown
 from flows.runtime import Runtime, set_runtime
 from persistence.executions import get_execution
-from persistence.runs import claim_run, set_flow_run
+from persistence.queue import claim_run
+from persistence.runs import set_flow_run
 from persistence.sessions import Database
 from tests.support.databases import ACME
 from tests.support.factories import queue, simple_workflow

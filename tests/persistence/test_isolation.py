@@ -1,5 +1,6 @@
 """Tenants are held apart by the database: raw SQL as our role, with every table filled."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
@@ -12,13 +13,16 @@ from sqlalchemy.pool import NullPool
 
 from domain.agent_runs import AgentRun
 from domain.clock import utc_now
+from domain.drift import Drift, DriftKind
 from domain.ids import OrgId, new_agent_run_id
 from domain.outcomes import AgentOutcome, AgentValue
 from domain.runs import RunState, StateType
 from persistence.agent_runs import add_agent_runs
 from persistence.connectors import set_connector, set_dataset
+from persistence.drift_log import Repair, add_repairs
+from persistence.queue import claim_run
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
-from persistence.runs import add_states, claim_run
+from persistence.runs import add_states
 from persistence.schedules import add_schedule
 from persistence.sessions import Database
 from persistence.tokens import add_token
@@ -53,7 +57,13 @@ def as_app(database_url, both_full: Database) -> Iterator[Connection]:
 
 def fill_every_table(database: Database, org_id: OrgId) -> None:
     workflow = simple_workflow(database, org_id)
-    queue(database, org_id, workflow)
+    execution = queue(database, org_id, workflow)
+    with database.org(org_id) as session:
+        labels = json.dumps({"label": org_id})
+        session.execute(
+            text("update executions set labels = :labels where id = :id"),
+            {"labels": labels, "id": execution.id},
+        )
     with database.for_platform() as session:
         claimed = claim_run(session, worker="w", lease_s=60)
     assert claimed is not None
@@ -69,6 +79,9 @@ def fill_every_table(database: Database, org_id: OrgId) -> None:
         started_at=now,
         completed_at=now,
     )
+    drift = Drift(kind=DriftKind.STATE_BEHIND, org_id=org_id, subject="r", here="a", there="b")
+    with database.for_platform() as session:
+        add_repairs(session, [Repair(drift, "mirrored", is_repaired=True)])
     with database.org(org_id, user_id=ADMIN) as session:
         set_connector(session, "crm", {"kind": "dataset"})
         set_dataset(session, "companies", b"parquet", row_count=1)

@@ -24,7 +24,7 @@ from persistence.executions import (
     get_execution,
     list_executions,
 )
-from persistence.runs import claim_run
+from persistence.queue import claim_run, note_worker
 from persistence.sessions import Database
 from persistence.tables import AuditRow
 from persistence.workflows import get_workflow
@@ -194,6 +194,8 @@ def test_racing_claimers_never_take_the_same_execution(database):
         workflow = simple_workflow(database, org_id)
         for _ in range(30):
             queue(database, org_id, workflow)
+    with database.for_platform() as session:
+        note_worker(session, "with much room", slots=1_000, life_s=60)
 
     def claim(number: int) -> list[str]:
         taken: list[str] = []

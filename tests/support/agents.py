@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from agents.interface import Agent, AgentConfig, AgentContext
+from agents.per_item import run_per_item
 from agents.registry import AGENT_CLASSES, AgentRegistry
 from domain.errors import ErrorCode
 from domain.json_data import JsonObject
@@ -22,6 +23,8 @@ class ProbeConfig(AgentConfig):
     """Whether to do what the input's `mode` says: fail, flaky, slow, boom, hang, or a value."""
     sleep_s: float = 0.0
     """Seconds that every call takes."""
+    gate: str | None = None
+    """File for which every call waits."""
 
 
 class Probe(Agent[ProbeConfig]):
@@ -36,7 +39,9 @@ class Probe(Agent[ProbeConfig]):
         self, items: Sequence[AgentInput], context: AgentContext[ProbeConfig]
     ) -> Sequence[AgentOutcome]:
         await asyncio.sleep(context.config.sleep_s)
-        return [await self._one(item, context) for item in items]
+        while context.config.gate is not None and not Path(context.config.gate).exists():
+            await asyncio.sleep(0.05)
+        return await run_per_item(items, lambda item: self._one(item, context), context=context)
 
     async def _one(self, item: AgentInput, context: AgentContext[ProbeConfig]) -> AgentOutcome:
         mode = str(item.input_data.get("mode", "ok")) if context.config.obey else "ok"

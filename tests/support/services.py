@@ -79,7 +79,18 @@ class Services:
                 process.kill()
                 process.wait()
 
-    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `tenantry` to its end."""
+        return subprocess.run(
+            [sys.executable, "-c", "from deployments.cli import main; main()", *arguments],
+            env=self._environ(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    def _environ(self) -> dict[str, str]:
         settings = self.stack.settings
         environ = {
             name: value
@@ -87,7 +98,7 @@ class Services:
             if not name.startswith(("TENANTRY_", "PREFECT_"))
         }
         environ |= prefect_client_environ(settings)
-        environ |= {
+        return environ | {
             "TENANTRY_HOME": str(settings.home),
             "TENANTRY_DATABASE_URL": self.database_url.render_as_string(hide_password=False),
             "TENANTRY_AUDIT_KEY": AUDIT_KEY.decode(),
@@ -96,11 +107,13 @@ class Services:
             PREFECT_API_URL: self.stack.prefect_api_url,
             **self.environ,
         }
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         number = len(self.processes)
         with (self.folder / f"{number}-{module}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=environ,
+                env=self._environ(),
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ With a row and a trigger for each event, the events of a batch took longer than 
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

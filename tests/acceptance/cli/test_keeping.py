@@ -117,3 +117,21 @@ def test_a_changed_audit_trail_exits_with_one_and_names_the_entry(tenantry: Tena
     assert answer.code == 1
     assert answer.document["first_bad"]["seq"] == 2
     assert answer.document["first_bad"]["id"].startswith("audit_")
+
+
+def test_limits_are_set_shown_and_taken_away(tenantry: Tenantry, search: str):
+    set_ = tenantry.ask("limits", "set", "--max-running", "40", "--weight", "2.5", "--pause")
+    assert set_ == {
+        "organization": "org_demo",
+        "weight": 2.5,
+        "max_running": 40,
+        "max_queued": None,
+        "is_paused": True,
+    }
+    cleared = tenantry.ask("limits", "set", "--clear", "max-running", "--weight", "1", "--resume")
+    assert (cleared["max_running"], cleared["is_paused"]) == (None, False)
+    own = tenantry.ask("limits", "set", "--workflow", search, "--max-batch", "1")
+    assert own == tenantry.ask("limits", "show", "--workflow", search)
+    assert own["max_batch"] == 1
+    assert tenantry("limits", "set", "--workflow", search, "--max-queued", "1").code == 2
+    assert tenantry("limits", "set").code == 2

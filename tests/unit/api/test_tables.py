@@ -75,6 +75,13 @@ def test_the_outputs_of_several_agents_follow_each_other():
     ]
 
 
+def test_columns_stand_in_the_order_that_the_output_names():
+    output = {"columns": ["b", "absent", "a"], "records": [{"a": 1, "c": 2, "b": 3}]}
+    assert read_csv(write_csv(table_of(output))) == [["b", "a", "c"], ["3", "1", "2"]]
+    both = {"One": output, "Two": {"columns": "b", "records": [{"c": 4}]}}
+    assert read_csv(write_csv(table_of(both)))[0] == ["agent", "b", "a", "c"]
+
+
 def test_an_output_without_records_is_one_row():
     assert read_csv(write_csv(table_of({"text": "-x", "n": -1}))) == [["text", "n"], ["'-x", "-1"]]
 

@@ -15,6 +15,7 @@ from domain.permissions import Permission
 
 # Arguments for the errors that take their own; all others take what their base does.
 ARGUMENTS: dict[str, tuple[tuple[object, ...], dict[str, object]]] = {
+    "QueueFull": ((), {"waiting": 30, "limit": 30}),
     "PermissionMissing": ((Permission.AUDIT_READ,), {}),
     "TransitionRefused": (
         ("exec_1",),

@@ -1,0 +1,1 @@
+"""`tenantry bench`: Tenantry beside bare Prefect and DBOS, in turns, on one PostgreSQL."""

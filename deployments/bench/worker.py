@@ -1,0 +1,28 @@
+"""The benchmark's worker: the product's, with agents of its own and, if asked for, a profile."""
+
+import sys
+from pathlib import Path
+
+from agents.registry import AgentRegistry
+from deployments.bench.agents import bench_registry
+from deployments.bench.profiling import profile_into
+from deployments.prefect_worker import TenantryWorker
+from deployments.worker import main
+
+
+class BenchWorker(TenantryWorker):
+    """Knows the three steps."""
+
+    type = "tenantry-bench"
+
+    def make_registry(self) -> AgentRegistry:
+        """Make the registry of the three steps."""
+        return bench_registry()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        with profile_into(Path(sys.argv[1])):
+            main(BenchWorker)
+    else:
+        main(BenchWorker)

@@ -1,0 +1,247 @@
+"""The queue: executions that wait, claimed by any number of workers, in a fair order."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, text, update
+
+from domain.executions import Trigger
+from domain.fairness import (
+    FairPlan,
+    OrgShare,
+    Pick,
+    Rules,
+    WaitingLine,
+    WorkerRoom,
+    WorkflowShare,
+    share_of,
+)
+from domain.ids import ExecutionId, OrgId, WorkflowId
+from domain.runs import ClaimedRun
+from persistence.runs import add_run
+from persistence.sessions import PlatformSession
+from persistence.tables import ExecutionRow, OrganizationRow
+
+_DEFAULT_RULES = Rules()
+# Counting on would cost more than it tells: a tenth of this is the largest batch there is.
+_MOST_COUNTED = 10_000
+
+_WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
+
+# From line to line by the index: what it costs grows with the lines, not with what waits in them.
+_LINES = text(f"""
+with recursive line as (
+    (select org_id, workflow_id, workflow_version, priority from executions where {_WAITS}
+        order by org_id, workflow_id, workflow_version, priority limit 1)
+    union all
+    select n.org_id, n.workflow_id, n.workflow_version, n.priority
+    from line l cross join lateral (
+        select org_id, workflow_id, workflow_version, priority from executions
+        where {_WAITS} and (org_id, workflow_id, workflow_version, priority)
+            > (l.org_id, l.workflow_id, l.workflow_version, l.priority)
+        order by org_id, workflow_id, workflow_version, priority limit 1
+    ) n
+)
+select l.*, h.id as oldest_id,
+    extract(epoch from clock_timestamp() - h.created_at)::float as oldest_age_s
+from line l cross join lateral (
+    select id, created_at from executions e
+    where {_WAITS} and e.org_id = l.org_id and e.workflow_id = l.workflow_id
+        and e.workflow_version = l.workflow_version and e.priority = l.priority
+    order by id limit 1
+) h
+""")
+_OPEN = text("""
+select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running
+from runs where closed_at is null group by 1, 2
+""")
+_ORGS = text("""
+select id, weight, max_running, paused_at is not null as is_paused, queue_clock
+from organizations where id = any(:ids)
+""")
+_WORKFLOWS = text("""
+select id, max_running, max_batch, paused_at is not null as is_paused
+from workflows where id = any(:ids)
+""")
+# SKIP LOCKED: whoever calls an execution off at this moment is not waited for.
+_TAKE = text(f"""
+select id, trigger from executions
+where {_WAITS} and org_id = :org_id and workflow_id = :workflow_id
+    and workflow_version = :version and priority = :priority
+    and (deadline is null or deadline > clock_timestamp())
+order by id limit :most for update skip locked
+""")
+_COUNT = text(f"""
+select count(*) from (
+    select from executions where {_WAITS} and org_id = :org_id limit :most
+) as waiting
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """The worker that asks for work."""
+
+    name: str
+    lease_s: float
+    runs: int
+    """Runs that it carries at most, and `free_runs` more than it does now."""
+    free_runs: int
+    free_executions: int
+
+
+def claim_runs(
+    session: PlatformSession, claimant: Claimant, *, rules: Rules = _DEFAULT_RULES
+) -> list[ClaimedRun]:
+    """Take waiting executions into new runs, as many as a worker has room for.
+
+    Each run carries executions of one workflow version. Claimers wait for each other, so that
+    limits hold and turns are counted whatever starts at the same time. Killed after the commit,
+    the runs' leases end and the steward gives the executions back.
+    """
+    if claimant.free_runs <= 0:
+        return []
+    lines = _list_lines(session)
+    if not lines:
+        return []
+    time = session.execute(text("select time from queue_clock for update")).scalar_one()
+    # Only now, when nobody else claims, are the lines and what runs sure to fit each other.
+    plan = _make_plan(session, claimant, rules, time)
+    claimed: list[ClaimedRun] = []
+    while (pick := plan.choose()) is not None:
+        run = _take(session, claimant, plan, pick)
+        if run is not None:
+            claimed.append(run)
+    if claimed:
+        session.execute(text("update queue_clock set time = :time"), {"time": plan.time})
+        for org_id in {run.run.org_id for run in claimed}:
+            session.execute(
+                update(OrganizationRow)
+                .where(OrganizationRow.id == org_id)
+                .values(queue_clock=plan.orgs[org_id].clock)
+            )
+    return claimed
+
+
+def claim_run(
+    session: PlatformSession, *, worker: str, lease_s: float, size: int = 1
+) -> ClaimedRun | None:
+    """Take up to `size` waiting executions of one workflow version; `None` if nothing waits."""
+    claimant = Claimant(name=worker, lease_s=lease_s, runs=1, free_runs=1, free_executions=size)
+    claimed = claim_runs(session, claimant, rules=Rules(max_batch=size))
+    return claimed[0] if claimed else None
+
+
+def _list_lines(session: PlatformSession) -> list[WaitingLine]:
+    return [
+        WaitingLine(
+            org_id=OrgId(row.org_id),
+            workflow_id=WorkflowId(row.workflow_id),
+            version=row.workflow_version,
+            priority=row.priority,
+            oldest_id=row.oldest_id,
+            oldest_age_s=row.oldest_age_s,
+        )
+        for row in session.execute(_LINES)
+    ]
+
+
+def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time: float) -> FairPlan:
+    lines, running = _list_lines(session), session.execute(_OPEN).all()
+    org_ids = {line.org_id for line in lines} | {OrgId(row.org_id) for row in running}
+    workflow_ids = {line.workflow_id for line in lines}
+    workflow_ids |= {WorkflowId(row.workflow_id) for row in running}
+    orgs = {
+        OrgId(row.id): OrgShare(
+            weight=row.weight,
+            clock=row.queue_clock,
+            max_running=row.max_running,
+            is_paused=row.is_paused,
+        )
+        for row in session.execute(_ORGS, {"ids": list(org_ids)})
+    }
+    workflows = {
+        WorkflowId(row.id): WorkflowShare(
+            max_running=row.max_running, max_batch=row.max_batch, is_paused=row.is_paused
+        )
+        for row in session.execute(_WORKFLOWS, {"ids": list(workflow_ids)})
+    }
+    for row in running:
+        orgs[OrgId(row.org_id)].running += row.running
+        orgs[OrgId(row.org_id)].runs += row.runs
+        workflows[WorkflowId(row.workflow_id)].running += row.running
+    open_runs = sum(row.runs for row in running)
+    room = WorkerRoom(
+        runs=claimant.runs,
+        free_runs=claimant.free_runs,
+        free_executions=claimant.free_executions,
+        all_runs=max(_count_places(session), open_runs + claimant.free_runs),
+    )
+    return FairPlan(lines, orgs, workflows, room, time, rules)
+
+
+def _count_places(session: PlatformSession) -> int:
+    query = text("select coalesce(sum(slots), 0) from workers where expires_at > clock_timestamp()")
+    return session.execute(query).scalar_one()
+
+
+def _take(
+    session: PlatformSession, claimant: Claimant, plan: FairPlan, pick: Pick
+) -> ClaimedRun | None:
+    line = pick.line
+    waiting = session.execute(_COUNT, {"org_id": line.org_id, "most": _MOST_COUNTED}).scalar_one()
+    taken = session.execute(
+        select(OrganizationRow.queue_taken).where(OrganizationRow.id == line.org_id)
+    ).scalar_one()
+    wanted = share_of(pick, waiting=waiting, taken=taken)
+    rows = session.execute(
+        _TAKE,
+        {
+            "org_id": line.org_id,
+            "workflow_id": line.workflow_id,
+            "version": line.version,
+            "priority": line.priority,
+            "most": wanted,
+        },
+    ).all()
+    plan.take(pick, len(rows), is_empty=len(rows) < wanted)
+    if not rows:
+        return None
+    ids = [ExecutionId(row.id) for row in rows]
+    run = add_run(
+        session,
+        line.org_id,
+        line.workflow_id,
+        line.version,
+        worker=claimant.name,
+        lease_s=claimant.lease_s,
+        size=len(ids),
+    )
+    session.execute(
+        update(ExecutionRow)
+        .where(ExecutionRow.org_id == line.org_id, ExecutionRow.id.in_(ids))
+        .values(run_id=run.id, lease_token=run.lease_token)
+    )
+    left = waiting - len(ids)
+    session.execute(
+        update(OrganizationRow)
+        .where(OrganizationRow.id == line.org_id)
+        .values(queue_taken=0 if left <= 0 else taken + len(ids))
+    )
+    return ClaimedRun(run, ids, Trigger(rows[0].trigger))
+
+
+_NOTE = text("""
+insert into workers (name, slots, expires_at)
+values (:name, :slots, clock_timestamp() + make_interval(secs => :life_s))
+on conflict (name) do update set slots = excluded.slots, expires_at = excluded.expires_at
+""")
+
+
+def note_worker(session: PlatformSession, name: str, *, slots: int, life_s: float) -> None:
+    """Note that a worker lives, and how many runs it carries at most."""
+    session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s})
+
+
+def forget_worker(session: PlatformSession, name: str) -> None:
+    """Note that a worker takes nothing any more."""
+    session.execute(text("delete from workers where name = :name"), {"name": name})

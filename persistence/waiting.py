@@ -1,0 +1,134 @@
+"""What is known of an execution's place in the queue, and how the queue does as a whole."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from domain.errors import ErrorCode
+from domain.executions import ExecutionNotFound, ExecutionStatus
+from domain.ids import ExecutionId
+from domain.waiting import WaitFacts
+from persistence.sessions import OrgSession, PlatformSession
+
+# The organization's own rows only: row-level security sees to it.
+_PLACE = text("""
+select e.status, e.run_id is not null as has_run, e.priority, e.created_at,
+    e.cancel_requested_at is not null as is_called_off,
+    o.max_running as org_limit, o.paused_at is not null as org_is_paused,
+    w.name as workflow_name, w.max_running as workflow_limit,
+    w.paused_at is not null as workflow_is_paused,
+    (select count(*) from executions a
+        where a.run_id is null and a.status in ('PENDING', 'RUNNING')
+        and a.cancel_requested_at is null and (a.priority, a.id) < (e.priority, e.id)) as ahead,
+    (select coalesce(sum(size), 0) from runs where closed_at is null) as org_running,
+    (select coalesce(sum(size), 0) from runs
+        where closed_at is null and workflow_id = e.workflow_id) as workflow_running,
+    (select coalesce(sum(size), 0) from runs
+        where started_at > now() - interval '5 minutes') as started
+from executions e join organizations o on o.id = e.org_id join workflows w on w.id = e.workflow_id
+where e.id = :id
+""")
+_RATE_S = 300.0
+_BUSIEST = text("""
+select w.name, sum(r.size)::bigint as running from runs r join workflows w on w.id = r.workflow_id
+where r.closed_at is null group by 1 order by 2 desc, 1 limit 3
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSeen:
+    """Who works at the moment, on the whole platform, and whether Prefect answered of late."""
+
+    workers: int
+    places: int
+    is_prefect_away: bool
+
+
+def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen) -> WaitFacts:
+    """Gather what tells why an execution waits.
+
+    Raises:
+        ExecutionNotFound: this organization has no such execution.
+    """
+    row = session.execute(_PLACE, {"id": execution_id}).first()
+    if row is None:
+        raise ExecutionNotFound(execution_id)
+    busiest = [(each.name, each.running) for each in session.execute(_BUSIEST)]
+    return WaitFacts(
+        status=ExecutionStatus(row.status),
+        has_run=row.has_run,
+        is_called_off=row.is_called_off,
+        priority=row.priority,
+        waiting_since=row.created_at,
+        ahead=row.ahead,
+        org_running=row.org_running,
+        org_limit=row.org_limit,
+        org_is_paused=row.org_is_paused,
+        workflow_name=row.workflow_name,
+        workflow_running=row.workflow_running,
+        workflow_limit=row.workflow_limit,
+        workflow_is_paused=row.workflow_is_paused,
+        busiest=busiest,
+        workers=seen.workers,
+        is_prefect_away=seen.is_prefect_away,
+        started_per_s=row.started / _RATE_S,
+    )
+
+
+def see_workers(session: PlatformSession) -> WorkersSeen:
+    """Count the workers that gave a sign of life, and the runs that they carry at most.
+
+    That Prefect is away is what the steward's last round met; an old round tells nothing.
+    """
+    row = session.execute(_SEEN, {"code": ErrorCode.PREFECT_UNREACHABLE.value}).one()
+    return WorkersSeen(row.workers, row.places, is_prefect_away=bool(row.is_prefect_away))
+
+
+_SEEN = text("""
+select count(*) as workers, coalesce(sum(slots), 0) as places,
+    (select bool_or(t.value = :code) from steward_status s, jsonb_each_text(s.troubles) t
+        where s.round_at > now() - interval '2 minutes') as is_prefect_away
+from workers where expires_at > clock_timestamp() and not is_draining
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOfOrg:
+    """How the queue does for one organization."""
+
+    waiting: int
+    oldest_age_s: float
+    running: int
+    started: int
+    """Executions that were added and started within the window; the waits are theirs."""
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+
+
+_QUEUE = text("""
+select w.waiting, coalesce(extract(epoch from now() - w.oldest), 0)::float as oldest_age_s,
+    (select coalesce(sum(size), 0) from runs where closed_at is null) as running,
+    s.started, s.waits[1] as p50, s.waits[2] as p95
+from (
+    select count(*) as waiting, min(created_at) as oldest from executions
+    where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
+) w, (
+    select count(*) as started, percentile_cont(array[0.5, 0.95]) within group (
+        order by extract(epoch from started_at - created_at)::float) as waits
+    from executions where created_at >= :since and started_at is not null
+) s
+""")
+
+
+def measure_queue_of_org(session: OrgSession, *, since: datetime) -> QueueOfOrg:
+    """Measure the organization's part of the queue; waits are of what was added since then."""
+    row = session.execute(_QUEUE, {"since": since}).one()
+    return QueueOfOrg(
+        waiting=row.waiting,
+        oldest_age_s=row.oldest_age_s,
+        running=row.running,
+        started=row.started,
+        wait_p50_s=row.p50,
+        wait_p95_s=row.p95,
+    )

@@ -1,0 +1,279 @@
+"""The queue: fair, within limits, whoever claims at the same time."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from domain.catalog import Workflow
+from domain.clock import utc_now
+from domain.errors import TenantryError
+from domain.fairness import Rules
+from domain.ids import ExecutionId, OrgId
+from domain.limits import OrgLimits, QueueFull, WorkflowLimits
+from domain.runs import ClaimedRun
+from domain.waiting import BlockerKind, find_blockers
+from persistence.audit import list_audit
+from persistence.execution_cancel import request_cancel
+from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, add_requested
+from persistence.limits import set_org_limits, set_workflow_limits
+from persistence.queue import Claimant, claim_runs, forget_worker, note_worker
+from persistence.sessions import Database
+from persistence.waiting import WorkersSeen, find_place, measure_queue_of_org, see_workers
+from tests.support.databases import ACME, ADMIN, GLOBEX
+from tests.support.factories import simple_workflow
+
+
+def fill(
+    database: Database, org_id: OrgId, workflow: Workflow, count: int, *, priority: int = 3
+) -> list[ExecutionId]:
+    wish = ExecutionWish(workflow=workflow.id, priority=priority, labels={})
+    with database.org(org_id, user_id=ADMIN) as session:
+        inputs = [{"n": number} for number in range(count)]
+        return add_batch(session, wish, inputs, batch_id="batch_test")
+
+
+def claim(
+    database: Database, *, runs: int = 1_000, executions: int = 10**6, **rules: float
+) -> list[ClaimedRun]:
+    claimant = Claimant(name="w", lease_s=60, runs=runs, free_runs=runs, free_executions=executions)
+    with database.for_platform() as session:
+        return claim_runs(session, claimant, rules=Rules(**rules))  # type: ignore[arg-type]
+
+
+def end_runs(database: Database, runs: list[ClaimedRun]) -> None:
+    """Make room: the runs are over, whatever became of their executions."""
+    for each in runs:
+        with database.org(each.run.org_id) as session:
+            session.execute(
+                text("update runs set closed_at = now() where id = :id"), {"id": each.run.id}
+            )
+            session.execute(
+                text(
+                    "update executions set status = 'CANCELLED', completed_at = now()"
+                    " where run_id = :id"
+                ),
+                {"id": each.run.id},
+            )
+
+
+def of_org(runs: list[ClaimedRun]) -> Counter[str]:
+    taken: Counter[str] = Counter()
+    for each in runs:
+        taken[each.run.org_id] += len(each.execution_ids)
+    return taken
+
+
+def test_one_claim_takes_many_executions_of_one_workflow_into_one_run(database: Database):
+    workflow = simple_workflow(database, ACME)
+    ids = fill(database, ACME, workflow, 120)
+    (run,) = claim(database, max_batch=500)
+    assert list(run.execution_ids) == ids
+    with database.org(ACME) as session:
+        size = session.execute(text("select size from runs")).scalar_one()
+    assert size == 120
+
+
+def test_a_workflow_may_opt_out_of_sharing_a_run(database: Database):
+    workflow = simple_workflow(database, ACME)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_workflow_limits(session, workflow.id, WorkflowLimits(max_batch=1))
+    fill(database, ACME, workflow, 5)
+    assert [len(run.execution_ids) for run in claim(database)] == [1] * 5
+
+
+def test_two_organizations_get_equal_turns(database: Database):
+    for org_id in (ACME, GLOBEX):
+        fill(database, org_id, simple_workflow(database, org_id), 400)
+    served: Counter[str] = Counter()
+    for _ in range(20):
+        runs = claim(database, runs=2, max_batch=500)
+        served += of_org(runs)
+        end_runs(database, runs)
+        assert abs(served[ACME] - served[GLOBEX]) <= 40
+    assert served == {ACME: 400, GLOBEX: 400}
+
+
+def test_weights_make_shares(database: Database):
+    for org_id in (ACME, GLOBEX):
+        fill(database, org_id, simple_workflow(database, org_id), 2_000)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(weight=3))
+    served: Counter[str] = Counter()
+    for _ in range(24):
+        runs = claim(database, runs=1, max_batch=50)
+        served += of_org(runs)
+        end_runs(database, runs)
+    assert served[ACME] / served.total() == pytest.approx(0.75, rel=0.05)
+
+
+def test_who_comes_late_has_no_more_credit_than_one_run(database: Database):
+    acme, globex = (simple_workflow(database, org_id) for org_id in (ACME, GLOBEX))
+    fill(database, ACME, acme, 600)
+    for _ in range(10):
+        end_runs(database, claim(database, runs=1, max_batch=30))
+    fill(database, GLOBEX, globex, 300)
+    served: Counter[str] = Counter()
+    for _ in range(10):
+        runs = claim(database, runs=1, max_batch=30)
+        served += of_org(runs)
+        end_runs(database, runs)
+    assert abs(served[GLOBEX] - served[ACME]) <= 60
+
+
+def test_limits_hold_however_many_claim_at_a_cold_start(database: Database):
+    workflow = simple_workflow(database, ACME)
+    fill(database, ACME, workflow, 500)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(max_running=37))
+    with database.for_platform() as session:
+        note_worker(session, "w", slots=100, life_s=60)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: claim(database, max_batch=10), range(8)))
+    assert sum(len(run.execution_ids) for runs in found for run in runs) == 37
+
+
+def test_a_limit_that_is_changed_counts_from_the_next_claim_on(database: Database):
+    workflow = simple_workflow(database, ACME)
+    fill(database, ACME, workflow, 50)
+    for limits, expected in (
+        (WorkflowLimits(is_paused=True), 0),
+        (WorkflowLimits(max_running=4), 4),
+        (WorkflowLimits(max_running=6), 2),
+        (WorkflowLimits(), 44),
+    ):
+        with database.org(ACME, user_id=ADMIN) as session:
+            set_workflow_limits(session, workflow.id, limits)
+        assert of_org(claim(database)).total() == expected
+    with database.org(ACME) as session:
+        actions = [item.entry.action for item in list_audit(session)]
+    assert actions.count("workflow.limits_set") == 4
+
+
+def test_another_workflow_goes_on_while_one_is_at_its_limit(database: Database):
+    full, free = (simple_workflow(database, ACME, name=name) for name in ("Full", "Free"))
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_workflow_limits(session, full.id, WorkflowLimits(max_running=0))
+    fill(database, ACME, full, 5)
+    fill(database, ACME, free, 5)
+    assert {run.run.workflow_id for run in claim(database)} == {free.id}
+
+
+def test_priorities_come_in_order_and_age(database: Database):
+    workflow = simple_workflow(database, ACME)
+    low = fill(database, ACME, workflow, 2, priority=5)
+    high = fill(database, ACME, workflow, 2, priority=1)
+    assert [list(run.execution_ids) for run in claim(database)] == [high, low]
+    old = fill(database, ACME, workflow, 1, priority=5)
+    with database.org(ACME) as session:
+        session.execute(
+            text("update executions set created_at = now() - interval '5 minutes' where id = :id"),
+            {"id": old[0]},
+        )
+    new = fill(database, ACME, workflow, 1, priority=1)
+    assert [list(run.execution_ids) for run in claim(database, ageing_s=60)] == [old, new]
+
+
+def test_what_was_called_off_or_is_too_late_is_not_claimed(database: Database):
+    workflow = simple_workflow(database, ACME)
+    late, called_off, good = fill(database, ACME, workflow, 3)
+    with database.org(ACME, user_id=ADMIN) as session:
+        request_cancel(session, called_off)
+        session.execute(
+            text("update executions set deadline = now() - interval '1 s' where id = :id"),
+            {"id": late},
+        )
+    assert [list(run.execution_ids) for run in claim(database)] == [[good]]
+
+
+def test_a_full_queue_refuses_what_is_new_and_knows_what_is_old(database: Database):
+    workflow = simple_workflow(database, ACME)
+
+    def wish(key: str) -> SingleWish:
+        return SingleWish(workflow=workflow.id, labels={}, input_data={"n": 1}, idempotency_key=key)
+
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(max_queued=3))
+        first = add_requested(session, [wish("a"), wish("b")])
+    with database.org(ACME, user_id=ADMIN) as session:
+        again, third, fourth = add_requested(session, [wish("a"), wish("c"), wish("d")])
+    assert again.execution.id == first[0].execution.id
+    refused = [each for each in (third, fourth) if isinstance(each, TenantryError)]
+    assert [type(each) for each in refused] == [QueueFull]
+    with database.org(ACME, user_id=ADMIN) as session, pytest.raises(QueueFull):
+        add_batch(session, ExecutionWish(workflow=workflow.id, labels={}), [{}], batch_id="b")
+    claim(database)
+    with database.org(ACME, user_id=ADMIN) as session:
+        add_batch(session, ExecutionWish(workflow=workflow.id, labels={}), [{}] * 3, batch_id="b")
+
+
+def test_a_worker_with_room_for_few_takes_few_and_keeps_one_for_newcomers(database: Database):
+    heavy = simple_workflow(database, ACME)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_workflow_limits(session, heavy.id, WorkflowLimits(max_batch=1))
+    fill(database, ACME, heavy, 20)
+    assert of_org(claim(database, runs=4)) == {ACME: 3}
+    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 1)
+    claimant = Claimant(name="w", lease_s=60, runs=4, free_runs=1, free_executions=100)
+    with database.for_platform() as session:
+        assert of_org(claim_runs(session, claimant)) == {GLOBEX: 1}
+
+
+def blockers(database: Database, id: ExecutionId) -> list[BlockerKind]:
+    with database.for_platform() as session:
+        seen = see_workers(session)
+    with database.org(ACME) as session:
+        facts = find_place(session, id, seen)
+    return [blocker.kind for blocker in find_blockers(facts)]
+
+
+def test_it_is_told_why_an_execution_waits(database: Database):
+    workflow = simple_workflow(database, ACME)
+    ids = fill(database, ACME, workflow, 3)
+    assert blockers(database, ids[2]) == [BlockerKind.NO_WORKER, BlockerKind.BEHIND_OTHERS]
+    with database.for_platform() as session:
+        note_worker(session, "w", slots=4, life_s=60)
+    assert blockers(database, ids[0]) == [BlockerKind.NEXT]
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(max_running=1, is_paused=True))
+    assert blockers(database, ids[0]) == [BlockerKind.ORGANIZATION_PAUSED]
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(max_running=1))
+    claim(database)
+    assert blockers(database, ids[0]) == [BlockerKind.STARTING]
+    assert blockers(database, ids[1]) == [BlockerKind.ORGANIZATION_LIMIT]
+    with database.org(ACME, user_id=ADMIN) as session:
+        request_cancel(session, ids[2])
+    assert blockers(database, ids[2]) == [BlockerKind.ENDED]
+    with database.for_platform() as session:
+        forget_worker(session, "w")
+        session.execute(
+            text(
+                "update steward_status set round_at = now(),"
+                ' troubles = \'{"publish": "prefect.unreachable"}\''
+            )
+        )
+    assert blockers(database, ids[1])[:2] == [BlockerKind.NO_WORKER, BlockerKind.PREFECT_AWAY]
+
+
+def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
+    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 50)
+    claim(database, runs=1, max_batch=10)
+    (id,) = fill(database, ACME, simple_workflow(database, ACME), 1)
+    with database.org(ACME) as session:
+        facts = find_place(session, id, WorkersSeen(0, 0, is_prefect_away=False))
+    assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
+
+
+def test_the_queues_figures_are_an_organizations_own(database: Database):
+    acme = simple_workflow(database, ACME)
+    fill(database, ACME, acme, 7)
+    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 9)
+    claim(database, runs=1, max_batch=3)
+    with database.org(ACME) as session:
+        found = measure_queue_of_org(session, since=utc_now() - timedelta(hours=1))
+    assert found.waiting + found.running == 7
+    assert found.oldest_age_s >= 0
+    assert (found.started, found.wait_p50_s) == (0, None)
