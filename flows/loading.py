@@ -21,9 +21,10 @@ def load_workflow(
     Raises:
         WorkflowNotFound: there is no such workflow or version.
     """
-    known = find_loaded(runtime, workflow_id, version) if version is not None else None
-    if known is not None:
-        return known
+    if version is not None:
+        known = _compiled.get((id(runtime), workflow_id, version))
+        if known is not None:
+            return known
     with runtime.database.for_platform() as session:
         workflow = find_owner(session, workflow_id)
         if workflow is None:
@@ -43,11 +44,6 @@ def load_workflow(
     while len(_compiled) > _KEPT:
         _compiled.popitem(last=False)
     return compiled
-
-
-def find_loaded(runtime: Runtime, workflow_id: WorkflowId, version: int) -> CompiledWorkflow | None:
-    """Find a workflow version that this process has compiled already."""
-    return _compiled.get((id(runtime), workflow_id, version))
 
 
 def _read(
