@@ -45,6 +45,8 @@ async def _call_off(carrier: Carrier, live: LiveRun) -> None:
         ended = await asyncio.to_thread(call_off, carrier.runtime.database, run)
     except LeaseLost:
         return
+    # What was read of the run before it begins may still have them.
+    live.ended.update(ended)
     book = find_open_book(run.id)
     if book is None:
         # It has not begun, and will not ask for them; or it has ended.

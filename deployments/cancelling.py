@@ -1,4 +1,4 @@
-"""See which of this process's runs somebody cancels in Prefect."""
+"""See which of this process's runs somebody cancels or suspends in Prefect."""
 
 import asyncio
 import logging
@@ -20,8 +20,8 @@ _INTERVAL_S = 2.0
 _PAGE = 200
 
 
-async def watch_cancelling(carrier: Carrier) -> None:
-    """Ask Prefect for live runs in state Cancelling and stop them; runs until it is cancelled.
+async def watch_stopped(carrier: Carrier) -> None:
+    """Ask Prefect for live runs that shall stop, and stop them; runs until it is cancelled.
 
     Asking, not listening: Prefect's event stream may end without a word.
     """
@@ -37,12 +37,18 @@ async def watch_cancelling(carrier: Carrier) -> None:
                     flow_run_filter=FlowRunFilter(
                         id=FlowRunFilterId(any_=ids[start : start + _PAGE]),
                         state=FlowRunFilterState(
-                            type=FlowRunFilterStateType(any_=[StateType.CANCELLING])
+                            type=FlowRunFilterStateType(
+                                any_=[StateType.CANCELLING, StateType.PAUSED]
+                            )
                         ),
                     ),
                     limit=_PAGE,
                 )
                 for run in runs:
-                    carrier.stop(by_flow_run[run.id], Cancelled(message="Cancelled in Prefect."))
+                    if run.state is not None and run.state.is_paused():
+                        carrier.suspend(by_flow_run[run.id], run.state)
+                    else:
+                        state = Cancelled(message="Cancelled in Prefect.")
+                        carrier.stop(by_flow_run[run.id], state)
         except httpx.HTTPError as error:
-            _LOG.warning("Prefect did not say what is cancelled: %s", type(error).__name__)
+            _LOG.warning("Prefect did not say what shall stop: %s", type(error).__name__)

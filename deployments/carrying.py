@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -17,21 +17,26 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 
 from domain.errors import TenantryError
-from domain.executions import LeaseLost
-from domain.ids import RunId
+from domain.executions import ExecutionStatus, LeaseLost
+from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
 from flows.adopt import Refusal, adopt_flow_run
+from flows.carried import CarriedRun, carried_out, find_carried
+from flows.compiler import CompiledWorkflow
+from flows.engine import run_handed_over, run_made
 from flows.fencing import forget_lease, note_lease
-from flows.launch import launch
+from flows.launch import launch, note_flow_run
 from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
 from flows.naming import run_name
+from flows.opening import OpenedRun, open_run
 from flows.platform import PLATFORM_FLOWS
 from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
 
+T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
 _PREFECT_PAUSE_S = 0.5
 
@@ -46,6 +51,10 @@ class LiveRun:
     engine: "asyncio.Task[None] | None" = None
     stopping: State[Any] | None = None
     """What it shall end as in Prefect, once somebody has stopped it."""
+    ended: dict[ExecutionId, ExecutionStatus] = field(
+        default_factory=dict[ExecutionId, ExecutionStatus]
+    )
+    """What was called off since it was claimed: no agent is asked for it."""
 
 
 @dataclass(slots=True)
@@ -108,13 +117,18 @@ class Carrier:
         the executions back to the queue.
         """
         self._add(claimed)
+        # Read while Prefect makes the run: what is claimed changes only by being called off.
+        prepared = self._begin_preparing(claimed.run)
         try:
-            await self.carry(claimed, await self._launch(claimed))
+            flow_run = await self._launch(claimed)
+            noted = self._begin(note_flow_run(self.runtime.database, claimed.run, flow_run.id))
+            await self._carry(claimed, flow_run, prepared, noted=noted)
         except LeaseLost:
             _LOG.warning("run %s was taken by another worker", claimed.run.id)
         except Exception:
             _LOG.exception("run %s broke off", claimed.run.id)
         finally:
+            prepared.cancel()
             self._remove(claimed.run)
 
     async def _launch(self, claimed: ClaimedRun) -> FlowRun:
@@ -135,19 +149,39 @@ class Carrier:
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
+        prepared = self._begin_preparing(claimed.run)
+        try:
+            await self._carry(claimed, flow_run, prepared)
+        except LeaseLost:
+            _LOG.warning("run %s was taken by another worker", claimed.run.id)
+        finally:
+            prepared.cancel()
+
+    async def _carry(
+        self,
+        claimed: ClaimedRun,
+        flow_run: FlowRun,
+        prepared: "asyncio.Task[_Prepared]",
+        *,
+        noted: "asyncio.Task[None] | None" = None,
+    ) -> None:
         live = self._add(claimed)
         live.flow_run_id = flow_run.id
-        name = run_name(claimed.run.id, claimed.execution_ids)
-        if flow_run.name != name:
-            await self.client.update_flow_run(flow_run.id, name=name)
-        note_lease(flow_run.id, claimed.run.lease_token)
-        live.engine = asyncio.create_task(self._run_engine(claimed.run, flow_run))
         try:
-            await live.engine
-        except asyncio.CancelledError:
-            if live.stopping is None:
-                raise
-            await self._finish_stopped(claimed.run, flow_run.id, live.stopping)
+            name = run_name(claimed.run.id, claimed.execution_ids)
+            if flow_run.name != name:
+                await self.client.update_flow_run(flow_run.id, name=name)
+            note_lease(flow_run.id, claimed.run.lease_token)
+            async with carried_out(flow_run.id, claimed.run, ended=live.ended) as carried:
+                live.engine = asyncio.create_task(
+                    self._run_engine(carried, flow_run, prepared, noted=noted)
+                )
+                try:
+                    await live.engine
+                except asyncio.CancelledError:
+                    if live.stopping is None:
+                        raise
+                    await self._finish_stopped(claimed.run, flow_run.id, live.stopping)
         finally:
             forget_lease(flow_run.id)
             self._remove(claimed.run)
@@ -158,6 +192,13 @@ class Carrier:
         if live is not None and live.engine is not None and live.stopping is None:
             live.stopping = state
             live.engine.cancel()
+
+    def suspend(self, run_id: RunId, state: State) -> None:
+        """Have a run that somebody suspends in Prefect stop before its next agent."""
+        live = self.live.get(run_id)
+        carried = find_carried(live.flow_run_id) if live and live.flow_run_id else None
+        if carried is not None and carried.suspend is not None:
+            carried.suspend(state)
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, give runs `grace_s` seconds to end, then hand the others back.
@@ -191,22 +232,41 @@ class Carrier:
         with self.runtime.database.for_platform() as session:
             forget_worker(session, self.worker)
 
-    async def _run_engine(self, run: Run, flow_run: FlowRun) -> None:
-        compiled = await asyncio.to_thread(
-            keep_trying,
-            lambda: load_workflow(self.runtime, run.workflow_id, version=run.workflow_version),
-        )
+    async def _run_engine(
+        self,
+        carried: CarriedRun,
+        flow_run: FlowRun,
+        prepared: "asyncio.Task[_Prepared]",
+        *,
+        noted: "asyncio.Task[None] | None",
+    ) -> None:
+        compiled, carried.opened = await prepared
+        carried.definition = compiled.definition
+        if noted is not None:
+            # Before the engine says anything: from whom the run was taken, Prefect hears nothing.
+            await noted
         try:
-            # Typed for flows of every kind: an asynchronous one gives what can be awaited.
-            engine = run_flow(compiled.flow, flow_run=flow_run, return_type="state")
-            await cast(Awaitable[object], engine)
+            if noted is None:
+                await run_handed_over(compiled.flow, flow_run)
+            else:
+                await run_made(self.client, compiled.flow, flow_run, carried)
         except (Abort, Pause) as signal:
             # Prefect refused to start it, or it was paused: its states tell the mirror.
+            run = carried.run
             _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)
             latest = await self._mirror_history(run, flow_run.id)
             if latest is PrefectStateType.CANCELLING:
                 # Cancelled before it ran: nobody else would ever end it.
                 await self._finish_stopped(run, flow_run.id, Cancelled())
+
+    def _begin_preparing(self, run: Run) -> "asyncio.Task[_Prepared]":
+        return self._begin(asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run)))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        # A run that breaks off leaves this behind: whatever it says then is no news.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     async def _finish_stopped(self, run: Run, flow_run_id: UUID, state: State[Any]) -> None:
         # The engine has written Crashed over Cancelling; what was asked for is the end.
@@ -236,3 +296,11 @@ class Carrier:
     def _remove(self, run: Run) -> None:
         self.live.pop(run.id, None)
         self.changed.set()
+
+
+_Prepared = tuple[CompiledWorkflow, OpenedRun]
+
+
+def _prepare(runtime: Runtime, run: Run) -> _Prepared:
+    compiled = load_workflow(runtime, run.workflow_id, version=run.workflow_version)
+    return compiled, open_run(runtime, run, compiled.definition, held=True)

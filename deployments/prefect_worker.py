@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import AsyncClientContext
+from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.workers.base import (
     BaseJobConfiguration,
     BaseVariables,
@@ -25,7 +25,7 @@ from prefect.workers.base import (
 
 from agents.registry import AgentRegistry, default_registry
 from deployments.calling_off import watch_called_off
-from deployments.cancelling import watch_cancelling
+from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier
 from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
@@ -96,6 +96,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        # And for the little that the engine asks without awaiting it.
+        self._exit_stack.enter_context(SyncClientContext.get_or_create())
         await ensure_pool(context.client)
         await super().setup()
         limit = self._limit or settings.worker_limit
@@ -152,7 +154,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             ),
             listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),
-            watch_cancelling(carrier),
+            watch_stopped(carrier),
             watch_called_off(carrier),
         )
         self._loops = [asyncio.create_task(loop) for loop in loops]

@@ -1,20 +1,25 @@
 """What Prefect's UI shows of a run besides its states: counts, times, codes. No tenant content."""
 
+import json
 import logging
 from typing import Any
+from uuid import UUID
 
-from prefect.artifacts import acreate_table_artifact
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
 
 from flows.run_book import RunBook
 
 _LOG = logging.getLogger("tenantry.artifacts")
 
 
-async def add_agent_table(book: RunBook, *, execution_url: str | None) -> None:
+async def add_agent_table(
+    client: PrefectClient, flow_run_id: UUID, book: RunBook, *, execution_url: str | None
+) -> None:
     """Add a table with one row per agent to the flow run, and where to find its executions.
 
-    Called inside the flow. The table is for looking at only: without Prefect's answer the run
-    goes on.
+    The table is for looking at only: without Prefect's answer the run goes on, and a worker that
+    is killed before it leaves the run without its table.
     """
     ids = list(book.executions)
     shown = ids[:20]
@@ -24,10 +29,15 @@ async def add_agent_table(book: RunBook, *, execution_url: str | None) -> None:
         places = [f"`tenantry executions show {id}`" for id in shown]
     more = f"\n\n… and {len(ids) - len(shown)} more." if len(ids) > len(shown) else ""
     try:
-        await acreate_table_artifact(
-            key=f"agents-{book.run.id}".replace("_", "-"),
-            table=[_row(book, name) for name in _names(book)],
-            description="\n\n".join(places) + more,
+        await client.create_artifact(
+            ArtifactCreate(
+                key=f"agents-{book.run.id}".replace("_", "-"),
+                type="table",
+                description="\n\n".join(places) + more,
+                # As Prefect's own table artifacts hold it: JSON in a string.
+                data=json.dumps([_row(book, name) for name in _names(book)]),
+                flow_run_id=flow_run_id,
+            )
         )
     except Exception:
         # Whatever Prefect's client raises: a missing picture must not fail a paid run.

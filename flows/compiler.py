@@ -7,8 +7,10 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import Flow
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 from prefect.flows import FlowStateHook
 from prefect.states import Completed, Failed
 
@@ -24,12 +26,13 @@ from flows.agent_task import (
 )
 from flows.artifacts import add_agent_table
 from flows.calling_off import ended_state
-from flows.connectors import make_connectors
+from flows.carried import CarriedRun, find_carried
 from flows.fencing import check_lease, leave_when_fenced, stop_when_taken
 from flows.hooks import record_cancelling, record_state
 from flows.naming import flow_name
+from flows.opening import OpenedRun, open_run
 from flows.redaction import redact_errors
-from flows.run_book import RunBook, open_book
+from flows.run_book import RunBook
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
@@ -72,7 +75,7 @@ def compile_workflow(
         if context is None or context.flow_run is None:
             raise RuntimeError("a compiled flow runs inside Prefect's engine only")
         with redact_errors(f"flow run {context.flow_run.id}"), leave_when_fenced():
-            return await _carry(runtime, context.flow_run.id, definition, tasks, agents)
+            return await _carry(runtime, context, context.flow_run.id, definition, tasks, agents)
 
     carry.__name__ = carry.__qualname__ = str(workflow_id)
     hooks: list[FlowStateHook[..., Any]] = [record_state] if runtime.hooks else []
@@ -84,8 +87,11 @@ def compile_workflow(
         version=str(version),
         retries=0,
         persist_result=False,
+        # Never written to. Without one the engine asks Prefect for its default, at every run.
+        result_storage=runtime.data_root,
         log_prints=False,
-        validate_parameters=True,
+        # There is one, which the flow does not read; the check would build a model at every run.
+        validate_parameters=False,
         on_running=hooks,
         on_completion=hooks,
         on_failure=hooks,
@@ -97,26 +103,56 @@ def compile_workflow(
 
 async def _carry(
     runtime: Runtime,
+    context: FlowRunContext,
     flow_run_id: UUID,
     definition: WorkflowDefinition,
     tasks: Mapping[str, AgentTask],
     agents: Mapping[str, Agent[Any]],
 ) -> State:
-    run = await asyncio.to_thread(keep_trying, lambda: find_run_of(runtime, flow_run_id))
-    check_lease(flow_run_id, run)
-    book = await asyncio.to_thread(
-        keep_trying, lambda: open_book(runtime.database, run, definition)
-    )
-    connectors = await asyncio.to_thread(keep_trying, lambda: make_connectors(runtime, run.org_id))
+    carried = find_carried(flow_run_id)
+    book, connectors = await _take_opened(runtime, carried, flow_run_id, definition)
+    if carried is not None:
+        # Nothing is awaited from here until the book is open: whoever calls off finds one of both.
+        book.drop(carried.ended)
+        carried.suspend = context.flow_run_suspension_request.mark_requested
     open_for_tasks(book, connectors)
     try:
         with stop_when_taken(book):
             await _walk(book, tasks, agents)
     finally:
         close_for_tasks(book)
-    await add_agent_table(book, execution_url=runtime.execution_url)
+    # Here, and not where its picture is drawn: what comes next is the final state.
     await book.check_held()
+    client = cast(PrefectClient, context.client)
+
+    async def draw() -> None:
+        await add_agent_table(client, flow_run_id, book, execution_url=runtime.execution_url)
+
+    if carried is None:
+        await draw()
+    else:
+        carried.do_at_end(draw)
     return _final_state(book)
+
+
+async def _take_opened(
+    runtime: Runtime,
+    carried: CarriedRun | None,
+    flow_run_id: UUID,
+    definition: WorkflowDefinition,
+) -> OpenedRun:
+    if carried is not None:
+        # Taken once: a flow that Prefect calls again begins with what is stored.
+        opened, carried.opened = carried.opened, None
+        if opened is not None and opened[0].is_held_lately():
+            return opened
+
+    def read() -> OpenedRun:
+        run = find_run_of(runtime, flow_run_id)
+        check_lease(flow_run_id, run)
+        return open_run(runtime, run, definition)
+
+    return await asyncio.to_thread(keep_trying, read)
 
 
 async def _walk(
@@ -149,9 +185,16 @@ async def _walk(
             await book.save(node.name)
         ended[node.name].set()
 
-    async with asyncio.TaskGroup() as group:
-        for node in nodes:
-            group.create_task(step(node), name=node.name)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for node in nodes:
+                group.create_task(step(node), name=node.name)
+    except BaseExceptionGroup as errors:
+        # Prefect's engine knows its own signal only by itself: suspended, not crashed.
+        paused = [error for error in errors.exceptions if isinstance(error, Pause)]
+        if len(paused) == len(errors.exceptions):
+            raise paused[0] from None
+        raise
 
 
 def _final_state(book: RunBook) -> State:

@@ -7,27 +7,30 @@ from pydantic import TypeAdapter, ValidationError
 from agents.connectors.definitions import ConnectorDefinition
 from agents.connectors.opening import OrgConnectors
 from agents.interface import Connectors
-from domain.ids import OrgId
 from flows.runtime import Runtime
 from persistence.connectors import find_dataset, list_connectors
+from persistence.sessions import OrgSession
 
 _LOG = logging.getLogger("tenantry.connectors")
 _DEFINITION: TypeAdapter[ConnectorDefinition] = TypeAdapter(ConnectorDefinition)
 
 
-def make_connectors(runtime: Runtime, org_id: OrgId) -> Connectors:
-    """Read an organization's connector definitions; records are read when an agent asks.
+def make_connectors(runtime: Runtime, session: OrgSession) -> Connectors:
+    """Read the connector definitions of a session's organization.
+
+    Records are read when an agent asks, in transactions of their own.
 
     A definition that is no longer valid is left out, with a line in the log: the agents that
     name it say that it is missing, and the others work.
     """
 
-    def read_dataset(name: str) -> bytes | None:
-        with runtime.database.org(org_id) as session:
-            return find_dataset(session, name)
+    org_id = session.org_id
 
-    with runtime.database.org(org_id) as session:
-        stored = list_connectors(session)
+    def read_dataset(name: str) -> bytes | None:
+        with runtime.database.org(org_id) as own:
+            return find_dataset(own, name)
+
+    stored = list_connectors(session)
     definitions: dict[str, ConnectorDefinition] = {}
     for name, settings in stored.items():
         try:

@@ -14,6 +14,8 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from domain.executions import LeaseLost
 from domain.runs import Run, RunState
+from domain.workflows import WorkflowDefinition
+from flows.carried import find_carried
 from flows.fencing import find_lease
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
@@ -23,10 +25,24 @@ _LOG = logging.getLogger("tenantry.flows")
 
 
 async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Mirror a state that Prefect has stored: its id is the one in the history."""
+    """Mirror a state that Prefect has stored: its id is the one in the history.
+
+    That a run has started is written beside its first agent, which need not wait for it. Order
+    does not matter to the mirror, and the final state is written together with those before it.
+    """
     runtime = get_runtime()
-    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
-    await _mirror(runtime, run, flow_run, [to_run_state(state)])
+    carried = find_carried(flow_run.id)
+    if carried is None:
+        run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+        await _mirror(runtime, run, flow_run, [to_run_state(state)])
+        return
+    carried.states.append(to_run_state(state))
+    told = list(carried.states)
+    if state.is_running():
+        carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
+        return
+    carried.begin_end()
+    await _mirror(runtime, carried.run, flow_run, told, definition=carried.definition)
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -36,14 +52,23 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     else when the run was being cancelled.
     """
     runtime = get_runtime()
-    run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
+    carried = find_carried(flow_run.id)
+    if carried is not None:
+        run = carried.run
+    else:
+        run = await asyncio.to_thread(find_run_of, runtime, flow_run.id)
     async with get_client() as client:
         history = await client.read_flow_run_states(flow_run.id)
     await _mirror(runtime, run, flow_run, [to_run_state(state) for state in history])
 
 
 async def _mirror(
-    runtime: Runtime, run: Run, flow_run: FlowRun, states: Sequence[RunState]
+    runtime: Runtime,
+    run: Run,
+    flow_run: FlowRun,
+    states: Sequence[RunState],
+    *,
+    definition: WorkflowDefinition | None = None,
 ) -> None:
     try:
         await asyncio.to_thread(
@@ -52,6 +77,7 @@ async def _mirror(
             run,
             states,
             max_attempts=runtime.max_attempts,
+            definition=definition,
             lease=find_lease(flow_run.id),
         )
     except LeaseLost:

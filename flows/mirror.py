@@ -59,6 +59,7 @@ def apply(
     states: Iterable[RunState],
     *,
     max_attempts: int = 3,
+    definition: WorkflowDefinition | None = None,
     lease: UUID | None = None,
     again: bool = False,
 ) -> int:
@@ -68,6 +69,7 @@ def apply(
     the same call changes nothing.
 
     Args:
+        definition: of the run's workflow version, if the caller has it; else it is read.
         lease: the token of a caller who carried the run out. One from whom it was taken has been
             asleep, and what it knows is old: it writes nothing.
         again: also if the run is closed and nothing is new, for executions that were left in it.
@@ -87,7 +89,13 @@ def apply(
             is_over = all(e.status in FINAL for e in carried)
             closed_as = closing_type(facts, [e.status for e in carried] if is_over else None)
             changed += _end(
-                session, run, facts, carried, state=facts.latest, max_attempts=max_attempts
+                session,
+                run,
+                facts,
+                carried,
+                state=facts.latest,
+                max_attempts=max_attempts,
+                definition=definition,
             )
         record_facts(session, run.id, facts, closed_as=closed_as)
         return changed
@@ -142,13 +150,15 @@ def _end(
     *,
     state: RunState | None,
     max_attempts: int,
+    definition: WorkflowDefinition | None = None,
 ) -> int:
     unfinished = [e for e in carried if e.status not in FINAL]
     if facts.ending is None or not unfinished:
         return 0
-    definition = WorkflowDefinition.model_validate(
-        get_definition(session, run.workflow_id, version=run.workflow_version)
-    )
+    if definition is None:
+        definition = WorkflowDefinition.model_validate(
+            get_definition(session, run.workflow_id, version=run.workflow_version)
+        )
     answers = _by_execution(list_agent_runs(session, [e.id for e in unfinished]))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []
@@ -167,7 +177,9 @@ def _end(
     changed = finish_executions(
         session, finished, at=facts.latest.at, started_at=facts.started_at, state=state
     )
-    return changed + requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+    if returning:
+        changed += requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+    return changed
 
 
 def _ending_of(execution: Execution, ending: Ending) -> Ending:

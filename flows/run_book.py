@@ -26,7 +26,7 @@ from persistence.agent_runs import add_agent_runs, list_agent_runs
 from persistence.executions import list_carried
 from persistence.patience import keep_trying
 from persistence.runs import hold_lease
-from persistence.sessions import Database
+from persistence.sessions import Database, OrgSession
 
 # Shorter than any lease: what was heard so long ago may have changed.
 _HELD_S = 2.0
@@ -86,6 +86,10 @@ class RunBook:
             if self.executions.pop(id, None) is not None:
                 self.called_off[id] = status
 
+    def is_held_lately(self) -> bool:
+        """Say whether the database was asked a moment ago, and said that the run was ours."""
+        return time.monotonic() - self.held_at <= _HELD_S
+
     async def check_held(self) -> None:
         """Make sure that the run is still this worker's before its end is told to Prefect.
 
@@ -95,7 +99,7 @@ class RunBook:
         Raises:
             LeaseLost: it was taken away.
         """
-        if time.monotonic() - self.held_at > _HELD_S:
+        if not self.is_held_lately():
             await asyncio.to_thread(keep_trying, self._hold)
 
     def begin_attempt(self, node: AgentNode, items: Sequence[AgentInput]) -> None:
@@ -244,8 +248,28 @@ def broken_agent(agent_name: str) -> Failure:
     )
 
 
-def open_book(database: Database, run: Run, definition: WorkflowDefinition) -> RunBook:
-    """Read what a run carries, and what its agents have answered already.
+@dataclass(frozen=True, slots=True)
+class CarriedWork:
+    """What a run carries, and what its agents have answered already, as it was read."""
+
+    executions: Sequence[Execution]
+    answers: Sequence[AgentRun]
+    read_at: float
+    """By this process's monotonic clock, before the database was asked."""
+
+
+def read_carried_work(session: OrgSession, run: Run) -> CarriedWork:
+    """Read what a run carries. Nothing is written."""
+    read_at = time.monotonic()
+    executions = list_carried(session, run.id)
+    answers = list_agent_runs(session, [e.id for e in executions if e.status not in FINAL])
+    return CarriedWork(executions, answers, read_at)
+
+
+def open_book(
+    database: Database, run: Run, definition: WorkflowDefinition, work: CarriedWork
+) -> RunBook:
+    """Make the book of a run.
 
     What shall not go on, because it was cancelled or its deadline passed since it was claimed,
     is ended here.
@@ -254,15 +278,17 @@ def open_book(database: Database, run: Run, definition: WorkflowDefinition) -> R
         LeaseLost: the run was taken from this worker.
     """
     now = utc_now()
-    with database.org(run.org_id) as session:
-        carried = list_carried(session, run.id)
-        known = list_agent_runs(session, [e.id for e in carried if e.status not in FINAL])
-    ended = {e.id: e.status for e in carried if e.status in FINAL}
-    going_on = {e.id: e for e in carried if e.status not in FINAL}
+    ended = {e.id: e.status for e in work.executions if e.status in FINAL}
+    going_on = {e.id: e for e in work.executions if e.status not in FINAL}
     if any(ending_called_off(e, at=now) is not None for e in going_on.values()):
         ended |= call_off(database, run)
     book = RunBook(
-        database, run, definition, {id: e for id, e in going_on.items() if id not in ended}, ended
+        database,
+        run,
+        definition,
+        {id: e for id, e in going_on.items() if id not in ended},
+        ended,
+        held_at=work.read_at,
     )
-    book.load(known)
+    book.load(work.answers)
     return book

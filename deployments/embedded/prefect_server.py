@@ -1,10 +1,28 @@
 """How the embedded Prefect server is run."""
 
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from deployments.embedded.cluster import PREFECT_DATABASE, PREFECT_ROLE
 from deployments.embedded.layout import Home
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
+
+# What every Prefect server of ours runs with, here and in production: docs/operations.md has the
+# same lines and what they were measured to do, and a test compares the two.
+TUNED: Mapping[str, str] = MappingProxyType(
+    {
+        # One by one, events cost the server as much as the runs themselves.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+        # The defaults, 5 and 10, run out when a full worker and the event services meet.
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "15",
+    }
+)
 
 
 def api_url(port: int) -> str:
@@ -35,9 +53,6 @@ def build_prefect_spec(
         env={
             "PREFECT_HOME": str(home.prefect),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
-            # The defaults, 5 and 10, run out when a full worker and the event services meet.
-            "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
-            "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "15",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_SERVER_UI_API_URL": api_url(port),
@@ -55,12 +70,7 @@ def build_prefect_spec(
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
             # A run that is cancelled before it starts stays Cancelling for this long.
             "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "60",
-            # One by one, events cost the server as much as the runs themselves.
-            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
-            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
-            "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+            **TUNED,
         },
         # Prefect reads `prefect.toml`, `pyproject.toml` and `.env` of the folder it starts in.
         cwd=str(home.prefect),

@@ -1,0 +1,109 @@
+"""How a worker starts runs in Prefect: what it remembers, and what it does when that is wrong."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+from prefect import flow, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from deployments.embedded.stack import EmbeddedStack
+from domain.executions import ExecutionStatus, LeaseLost
+from domain.ids import OrgId, RunId, WorkflowId
+from domain.runs import Run
+from flows.carried import carried_out
+from flows.engine import run_made
+from persistence.executions import get_execution
+from persistence.sessions import Database
+from tests.support.databases import ACME
+from tests.support.factories import chain, queue, save_workflow
+from tests.support.prefect_api import PrefectApi
+from tests.support.services import Services, wait_for, wait_until_final
+
+
+@pytest.mark.timeout(180)
+def test_a_deployment_deleted_in_prefect_between_two_executions_is_made_again(
+    services: Services, database: Database
+):
+    workflow = save_workflow(database, ACME, chain("Twice", {"type": "probe", "config": {}}))
+    services.worker()  # and no steward, which would make the deployment again by itself
+    api = PrefectApi(services.stack.prefect_api_url)
+    deployments: list[str] = []
+    for _ in range(3):
+        added = queue(database, ACME, workflow)
+        (execution,) = wait_until_final(database, ACME, [added.id])
+        assert execution.status is ExecutionStatus.COMPLETED
+        deployments.append(api.flow_run(str(execution.prefect_flow_run_id))["deployment_id"])
+        if len(deployments) == 2:
+            url = f"{services.stack.prefect_api_url}/deployments/{deployments[0]}"
+            httpx.delete(url, timeout=30).raise_for_status()
+    assert deployments[0] == deployments[1] != deployments[2]
+
+
+@pytest.mark.timeout(180)
+def test_a_run_suspended_in_prefect_stops_before_its_next_agent(
+    services: Services, database: Database, tmp_path
+):
+    effects = tmp_path / "effects"
+    slow = {"type": "probe", "config": {"sleep_s": 6, "effects": str(effects)}}
+    workflow = save_workflow(database, ACME, chain("Long", slow, slow))
+    added = queue(database, ACME, workflow)
+    services.worker()  # and no steward, which would mirror it by itself
+    api = PrefectApi(services.stack.prefect_api_url)
+
+    def find_running() -> str | None:
+        runs = [run for run in api.flow_runs_in("RUNNING") if run["name"] == added.id]
+        return runs[0]["id"] if runs else None
+
+    flow_run_id = wait_for("a running flow run", find_running)
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    details = {"pause_timeout": until, "pause_reschedule": True}
+    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    url = f"{services.stack.prefect_api_url}/flow_runs/{flow_run_id}/set_state"
+    httpx.post(url, json={"state": state}, timeout=30).raise_for_status()
+
+    def is_paused() -> bool:
+        with database.org(ACME) as session:
+            return get_execution(session, added.id).status is ExecutionStatus.PAUSED
+
+    wait_for("the execution paused", is_paused)
+    assert api.flow_run(flow_run_id)["state"]["name"] == "Suspended"
+    assert effects.read_text().count("Step 1") == 1
+    assert "Step 2" not in effects.read_text()
+
+
+@pytest.mark.timeout(120)
+def test_a_run_whose_lease_is_lost_before_it_was_noted_crashes_before_its_first_line(
+    prefect: EmbeddedStack,
+):
+    began: list[str] = []
+
+    @flow(persist_result=False)
+    async def work() -> None:
+        began.append("began")
+
+    run = Run(
+        id=RunId("run_lost"),
+        org_id=OrgId("org_acme"),
+        workflow_id=WorkflowId("wf_lost"),
+        workflow_version=1,
+        lease_token=uuid4(),
+    )
+
+    async def note() -> None:
+        raise LeaseLost(run.id)
+
+    async def carry() -> str:
+        async with get_client() as client:
+            made = await client.create_flow_run(work)
+            async with carried_out(made.id, run) as carried:
+                with pytest.raises(asyncio.CancelledError):
+                    await run_made(client, work, made, carried, noted=note())
+            state = (await client.read_flow_run(made.id)).state
+            return state.type.value if state else "none"
+
+    with temporary_settings({PREFECT_API_URL: prefect.prefect_api_url}):
+        assert asyncio.run(carry()) == "CRASHED"
+    assert began == []
