@@ -98,6 +98,7 @@ def test_both_sides_agree_on_an_execution_alone_in_its_run_and_its_slot_is_free_
     services: Services, database: Database
 ):
     services.environ["TENANTRY_WORKER_LIMIT"] = "1"
+    services.environ["TENANTRY_MAX_BATCH"] = "1"
     long = save_workflow(
         database, ACME, chain("Long", {"type": "probe", "config": {"sleep_s": 600}})
     )

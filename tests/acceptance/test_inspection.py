@@ -41,6 +41,7 @@ def test_prefect_shows_the_run_by_its_agents_and_nothing_of_the_tenants(
     obeying = {"type": "probe", "config": {"obey": True}, "options": {"retries": 0}}
     workflow = save_workflow(database, ACME, chain("Canary flight", obeying, obeying, obeying))
     services.steward()
+    services.environ["TENANTRY_MAX_BATCH"] = "1"
     services.worker()
     api = PrefectApi(services.stack.prefect_api_url)
     inputs = [

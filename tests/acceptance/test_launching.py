@@ -1,20 +1,11 @@
 """How a worker starts runs in Prefect: what it remembers, and what it does when that is wrong."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import httpx
 import pytest
-from prefect import flow, get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.embedded.stack import EmbeddedStack
-from domain.executions import ExecutionStatus, LeaseLost
-from domain.ids import OrgId, RunId, WorkflowId
-from domain.runs import Run
-from flows.carried import carried_out
-from flows.engine import run_made
+from domain.executions import ExecutionStatus
 from persistence.executions import get_execution
 from persistence.sessions import Database
 from tests.support.databases import ACME
@@ -72,38 +63,3 @@ def test_a_run_suspended_in_prefect_stops_before_its_next_agent(
     assert api.flow_run(flow_run_id)["state"]["name"] == "Suspended"
     assert effects.read_text().count("Step 1") == 1
     assert "Step 2" not in effects.read_text()
-
-
-@pytest.mark.timeout(120)
-def test_a_run_whose_lease_is_lost_before_it_was_noted_crashes_before_its_first_line(
-    prefect: EmbeddedStack,
-):
-    began: list[str] = []
-
-    @flow(persist_result=False)
-    async def work() -> None:
-        began.append("began")
-
-    run = Run(
-        id=RunId("run_lost"),
-        org_id=OrgId("org_acme"),
-        workflow_id=WorkflowId("wf_lost"),
-        workflow_version=1,
-        lease_token=uuid4(),
-    )
-
-    async def note() -> None:
-        raise LeaseLost(run.id)
-
-    async def carry() -> str:
-        async with get_client() as client:
-            made = await client.create_flow_run(work)
-            async with carried_out(made.id, run) as carried:
-                with pytest.raises(asyncio.CancelledError):
-                    await run_made(client, work, made, carried, noted=note())
-            state = (await client.read_flow_run(made.id)).state
-            return state.type.value if state else "none"
-
-    with temporary_settings({PREFECT_API_URL: prefect.prefect_api_url}):
-        assert asyncio.run(carry()) == "CRASHED"
-    assert began == []
