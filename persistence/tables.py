@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Computed,
     DateTime,
     Identity,
     LargeBinary,
@@ -307,7 +306,7 @@ class EventRow(Table):
     org_id: Mapped[str]
     seq: Mapped[int | None] = mapped_column(BigInteger)
     execution_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    size: Mapped[int] = mapped_column(Computed("cardinality(execution_ids)", persisted=True))
+    size: Mapped[int]
     workflow_ids: Mapped[list[str]] = mapped_column(ARRAY(Text))
     statuses: Mapped[list[str]] = mapped_column(ARRAY(Text))
     at: Mapped[datetime]

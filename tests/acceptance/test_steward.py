@@ -301,7 +301,9 @@ def test_what_somebody_does_to_a_deployment_in_prefect_is_undone(
                 assert as_published() is None
                 deployment = wait_for(f"what was {name} put right", as_published, timeout_s=60)
                 slot = f"/schedules/{deployment['schedules'][0]['id']}"
-    assert {"deployment_differs", "deployment_missing"} <= kinds_logged(database)
+    # Put right first, and logged at the end of the round.
+    kinds = {"deployment_differs", "deployment_missing"}
+    wait_for("both in the log", lambda: kinds <= kinds_logged(database))
 
 
 def test_the_steward_goes_on_by_itself_after_prefect_and_postgres_were_away(

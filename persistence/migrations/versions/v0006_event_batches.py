@@ -24,13 +24,13 @@ create table events (
     seq bigint check (seq >= 1),
     execution_ids text[] not null check (cardinality(execution_ids) >= 1),
     -- How many they are; kept, so that telling it reads no long list.
-    size integer not null generated always as (cardinality(execution_ids)) stored,
+    size integer not null check (size = cardinality(execution_ids)),
     workflow_ids text[] not null check (cardinality(workflow_ids) = cardinality(execution_ids)),
     statuses text[] not null check (cardinality(statuses) = cardinality(execution_ids)),
     at timestamptz not null
 );
-insert into events (org_id, seq, execution_ids, workflow_ids, statuses, at)
-    select org_id, seq, array[execution_id], array[workflow_id], array[status], at
+insert into events (org_id, seq, size, execution_ids, workflow_ids, statuses, at)
+    select org_id, seq, 1, array[execution_id], array[workflow_id], array[status], at
     from single_events;
 drop table single_events;
 create unique index events_seq on events (org_id, seq);
@@ -51,8 +51,8 @@ create index events_at on events (at);
 TRIGGERS = """
 create function collect_added_executions() returns trigger language plpgsql as $$
 begin
-    insert into events (org_id, execution_ids, workflow_ids, statuses, at)
-    select org_id, array_agg(id order by id), array_agg(workflow_id order by id),
+    insert into events (org_id, size, execution_ids, workflow_ids, statuses, at)
+    select org_id, count(*), array_agg(id order by id), array_agg(workflow_id order by id),
         array_agg(status order by id), clock_timestamp()
     from added group by org_id;
     return null;
@@ -65,9 +65,9 @@ begin
     ) then
         return null;
     end if;
-    insert into events (org_id, execution_ids, workflow_ids, statuses, at)
-    select a.org_id, array_agg(a.id order by a.id), array_agg(a.workflow_id order by a.id),
-        array_agg(a.status order by a.id), clock_timestamp()
+    insert into events (org_id, size, execution_ids, workflow_ids, statuses, at)
+    select a.org_id, count(*), array_agg(a.id order by a.id),
+        array_agg(a.workflow_id order by a.id), array_agg(a.status order by a.id), clock_timestamp()
     from after_move a join before_move b using (id)
     where a.status <> b.status group by a.org_id;
     return null;

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from deployments.cli.application import run_command
+from deployments.embedded.ports import choose_port
 from tests.support.homes import temporary_home
 
 EXECUTABLE = Path(sysconfig.get_path("scripts")) / "tenantry"
@@ -130,7 +131,8 @@ class Up:
 def up() -> Iterator[Up]:
     """`tenantry up`, from an empty home until SIGTERM."""
     with temporary_home() as home:
-        tenantry = Tenantry(home)
+        # Not the default one, which another test process's may take at the same moment.
+        tenantry = Tenantry(home, environ={"TENANTRY_API_PORT": str(choose_port())})
         log = home.parent / "up.log"
         with log.open("w") as file, tenantry.start("up", "--json", stderr=file) as process:
             try:
