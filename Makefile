@@ -29,6 +29,10 @@ demo: $(READY) ## Start the whole stack with a sample organization and run a wor
 test: $(READY) ## Run the tests
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
+.PHONY: test-slow
+test-slow: $(READY) ## Run the tests that take minutes: the steward, calling off, the benchmark
+	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
+
 .PHONY: test-contract
 test-contract: $(READY) ## Hold the API to its OpenAPI document with schemathesis
 	@$(BIN)/pytest -rP -m contract tests/api/test_contract.py $(ARGS)

@@ -23,7 +23,12 @@ from tests.support.factories import chain, queue, save_workflow
 from tests.support.prefect_api import PrefectApi
 from tests.support.services import Services, wait_for, wait_until_final
 
-pytestmark = [pytest.mark.processes, pytest.mark.prefect, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.processes,
+    pytest.mark.prefect,
+    pytest.mark.timeout(240),
+]
 COMPLETED, FAILED = ExecutionStatus.COMPLETED, ExecutionStatus.FAILED
 CANCELLED, RUNNING = ExecutionStatus.CANCELLED, ExecutionStatus.RUNNING
 

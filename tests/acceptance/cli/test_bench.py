@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.cli.conftest import Tenantry
 
-pytestmark = [pytest.mark.prefect, pytest.mark.processes]
+pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.processes]
 # It starts seven processes, most of which import Prefect: half a minute, if nothing else runs.
 START_S = 280
 LEFT = "tenantry-bench-*"
