@@ -94,10 +94,10 @@ class WorkflowLimitsDocument(RequestModel):
         json_schema_extra={"examples": [{"max_running": 50, "max_batch": 25, "is_paused": False}]},
     )
 
-    max_running: Annotated[int, READ_WHOLE, Field(strict=True, ge=0, le=_MAX_RUNNING)] | None = (
+    max_running: Annotated[int, Field(strict=True, ge=0, le=_MAX_RUNNING), READ_WHOLE] | None = (
         Field(default=None, description="Executions that run; null: any number.")
     )
-    max_batch: Annotated[int, READ_WHOLE, Field(strict=True, ge=1, le=MAX_BATCH)] | None = Field(
+    max_batch: Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH), READ_WHOLE] | None = Field(
         default=None,
         description="Executions in one Prefect flow run; 1 gives each a run of its own; null: as "
         "the platform is set.",
