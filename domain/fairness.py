@@ -33,14 +33,11 @@ class WaitingLine:
 
 
 @dataclass(slots=True, kw_only=True)
-class OrgShare:
-    """What an organization may have, and what it has now."""
+class Share:
+    """How much of something may run, and how much does now."""
 
-    weight: float = 1.0
-    clock: float = 0.0
     running: int = 0
     """Executions in open runs, of all workers."""
-    runs: int = 0
     max_running: int | None = None
     is_paused: bool = False
 
@@ -52,19 +49,21 @@ class OrgShare:
 
 
 @dataclass(slots=True, kw_only=True)
-class WorkflowShare:
+class OrgShare(Share):
+    """What an organization may have, and what it has now."""
+
+    weight: float = 1.0
+    clock: float = 0.0
+    taken: int = 0
+    """Executions that were taken since none of it waited."""
+    runs: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkflowShare(Share):
     """The same of a workflow."""
 
-    running: int = 0
-    max_running: int | None = None
     max_batch: int | None = None
-    is_paused: bool = False
-
-    def room(self) -> int | None:
-        """How many more executions may run; `None` without a limit."""
-        if self.is_paused:
-            return 0
-        return None if self.max_running is None else max(0, self.max_running - self.running)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +139,7 @@ class FairPlan:
         self.time = start
         org.clock = start + count / org.weight
         org.running += count
+        org.taken += count
         org.runs += 1
         self.workflows[line.workflow_id].running += count
         self.room.free_runs -= 1

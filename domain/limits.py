@@ -6,6 +6,8 @@ from domain.errors import ErrorCode, TenantryError
 
 MAX_BATCH = 1_000
 """The most executions that one run may carry."""
+MAX_RUNNING = 1_000_000
+"""The largest limit on running or waiting executions that can be set."""
 MAX_WEIGHT = 1_000.0
 MIN_WEIGHT = 0.01
 

@@ -41,7 +41,6 @@ class WaitFacts:
     status: ExecutionStatus
     has_run: bool
     is_called_off: bool
-    priority: int
     waiting_since: datetime
     ahead: int
     """Executions of the same organization that come before it."""

@@ -17,6 +17,7 @@ from domain.audit import (
     entry_hash,
     verify_chain,
 )
+from domain.clock import utc_now
 from domain.ids import AuditId, OrgId, new_audit_id
 from domain.json_data import JsonObject
 from persistence.sessions import OrgSession
@@ -71,6 +72,24 @@ def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
             "times": [entry.timestamp for entry in sealed_entries],
         },
     )
+
+
+def note_act(session: OrgSession, action: str, id: str, details: JsonObject | None = None) -> None:
+    """Append an entry of what the session's user has done just now, successfully.
+
+    Args:
+        action: `<resource type>.<participle>`, such as `workflow.created`; `id` is the resource's.
+    """
+    entry = AuditEntry(
+        action=action,
+        resource_type=action.split(".", 1)[0],
+        resource_id=id,
+        success=True,
+        timestamp=utc_now(),
+        user_id=session.user_id,
+        details=details or {},
+    )
+    add_audit(session, [entry])
 
 
 # One statement, however many there are: the entries travel as arrays, one for each column.

@@ -6,11 +6,10 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.audit import AuditEntry
 from domain.clock import utc_now
 from domain.ids import new_connector_id
 from domain.json_data import JsonObject
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.sessions import OrgSession
 from persistence.tables import ConnectorRow, DatasetRow
 
@@ -28,7 +27,7 @@ def set_connector(session: OrgSession, name: str, settings: JsonObject) -> None:
             index_elements=["org_id", "name"], set_={"settings": statement.excluded.settings}
         )
     )
-    _audit(session, "connector.set", name, {"kind": settings.get("kind")})
+    note_act(session, "connector.set", name, {"kind": settings.get("kind")})
 
 
 def list_connectors(session: OrgSession) -> Mapping[str, JsonObject]:
@@ -59,22 +58,9 @@ def set_dataset(session: OrgSession, name: str, content: bytes, *, row_count: in
             },
         )
     )
-    _audit(session, "dataset.set", name, {"rows": row_count, "bytes": len(content)})
+    note_act(session, "dataset.set", name, {"rows": row_count, "bytes": len(content)})
 
 
 def find_dataset(session: OrgSession, name: str) -> bytes | None:
     """Read a kept table's Parquet."""
     return session.scalar(select(DatasetRow.content).where(DatasetRow.name == name))
-
-
-def _audit(session: OrgSession, action: str, name: str, details: JsonObject) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type=action.split(".", 1)[0],
-        resource_id=name,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])

@@ -5,24 +5,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select, text, update
 
-from domain.audit import AuditEntry
-from domain.clock import utc_now
-from domain.ids import OrgId, WorkflowId
+from domain.ids import WorkflowId
 from domain.json_data import JsonObject
 from domain.limits import OrgLimits, QueueFull, WorkflowLimits
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.organizations import OrganizationNotFound
+from persistence.queue import WAITS
 from persistence.sessions import OrgSession
 from persistence.tables import OrganizationRow, WorkflowRow
 from persistence.workflow_errors import WorkflowNotFound
 
-_WAITING = text("""
-select count(*) from (
-    select from executions
-    where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
-    limit :most
-) as waiting
-""")
+_WAITING = text(
+    f"select count(*) from (select from executions where {WAITS} limit :most) as waiting"
+)
 
 
 def get_org_limits(session: OrgSession) -> OrgLimits:
@@ -69,7 +64,7 @@ def set_org_limits(session: OrgSession, limits: OrgLimits) -> None:
         "max_queued": limits.max_queued,
         "is_paused": limits.is_paused,
     }
-    _audit(session, "organization.limits_set", "organization", session.org_id, details)
+    note_act(session, "organization.limits_set", session.org_id, details)
 
 
 def get_workflow_limits(session: OrgSession, workflow_id: WorkflowId) -> WorkflowLimits:
@@ -113,7 +108,7 @@ def set_workflow_limits(
         "max_batch": limits.max_batch,
         "is_paused": limits.is_paused,
     }
-    _audit(session, "workflow.limits_set", "workflow", workflow_id, details)
+    note_act(session, "workflow.limits_set", workflow_id, details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +150,3 @@ def measure_room(session: OrgSession) -> QueueRoom:
 def _pause(table: type[OrganizationRow] | type[WorkflowRow], *, is_paused: bool) -> object:
     # Paused again, it is paused since the first time.
     return func.coalesce(table.paused_at, func.now()) if is_paused else None
-
-
-def _audit(
-    session: OrgSession, action: str, kind: str, id: OrgId | WorkflowId, details: JsonObject
-) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type=kind,
-        resource_id=id,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])

@@ -3,7 +3,6 @@
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.audit import AuditEntry
 from domain.catalog import Member, Organization
 from domain.clock import utc_now
 from domain.errors import ErrorCode, TenantryError
@@ -11,7 +10,7 @@ from domain.ids import OrgId, UserId
 from domain.json_data import JsonObject
 from domain.permissions import Role
 from domain.text import quote
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.organizations import OrganizationNotFound
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import MembershipRow, OrganizationRow, UserRow
@@ -68,7 +67,7 @@ def add_organization(session: OrgSession, *, name: str, slug: str) -> Organizati
     ).scalar()
     if added is None:
         raise OrganizationIdTaken(session.org_id)
-    _audit(session, "organization.created", "organization", session.org_id, {"slug": slug})
+    note_act(session, "organization.created", session.org_id, {"slug": slug})
     return _to_organization(added)
 
 
@@ -122,7 +121,7 @@ def set_member(
     else:
         _change(session, user_id, {"role": role.value, "removed_at": None})
     details: JsonObject = {"role": role.value, "was": was}
-    _audit(session, "member.added" if is_new else "member.changed", "member", user_id, details)
+    note_act(session, "member.added" if is_new else "member.changed", user_id, details)
     return get_member(session, user_id), is_new
 
 
@@ -142,7 +141,7 @@ def remove_member(session: OrgSession, user_id: UserId) -> None:
         raise LastAdmin(user_id)
     was = before.role
     _change(session, user_id, {"removed_at": utc_now()})
-    _audit(session, "member.removed", "member", user_id, {"was": was})
+    note_act(session, "member.removed", user_id, {"was": was})
 
 
 def get_member(session: OrgSession, user_id: UserId) -> Member:
@@ -231,21 +230,6 @@ def _add(
 
 def _change(session: OrgSession, user_id: UserId, values: dict[str, object]) -> None:
     session.execute(update(MembershipRow).where(MembershipRow.user_id == user_id).values(**values))
-
-
-def _audit(
-    session: OrgSession, action: str, resource_type: str, resource_id: str, details: JsonObject
-) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])
 
 
 def _to_organization(row: OrganizationRow) -> Organization:

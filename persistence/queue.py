@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 
 from domain.executions import Trigger
 from domain.fairness import (
@@ -25,18 +25,20 @@ _DEFAULT_RULES = Rules()
 # Counting on would cost more than it tells: a tenth of this is the largest batch there is.
 _MOST_COUNTED = 10_000
 
-_WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
+WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
+"""SQL that says of a row of `executions` whether it waits, word for word as the queue's index."""
 
+_HAS_WORK = text(f"select exists (select from executions where {WAITS})")
 # From line to line by the index: what it costs grows with the lines, not with what waits in them.
 _LINES = text(f"""
 with recursive line as (
-    (select org_id, workflow_id, workflow_version, priority from executions where {_WAITS}
+    (select org_id, workflow_id, workflow_version, priority from executions where {WAITS}
         order by org_id, workflow_id, workflow_version, priority limit 1)
     union all
     select n.org_id, n.workflow_id, n.workflow_version, n.priority
     from line l cross join lateral (
         select org_id, workflow_id, workflow_version, priority from executions
-        where {_WAITS} and (org_id, workflow_id, workflow_version, priority)
+        where {WAITS} and (org_id, workflow_id, workflow_version, priority)
             > (l.org_id, l.workflow_id, l.workflow_version, l.priority)
         order by org_id, workflow_id, workflow_version, priority limit 1
     ) n
@@ -45,7 +47,7 @@ select l.*, h.id as oldest_id,
     extract(epoch from clock_timestamp() - h.created_at)::float as oldest_age_s
 from line l cross join lateral (
     select id, created_at from executions e
-    where {_WAITS} and e.org_id = l.org_id and e.workflow_id = l.workflow_id
+    where {WAITS} and e.org_id = l.org_id and e.workflow_id = l.workflow_id
         and e.workflow_version = l.workflow_version and e.priority = l.priority
     order by id limit 1
 ) h
@@ -55,7 +57,8 @@ select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running
 from runs where closed_at is null group by 1, 2
 """)
 _ORGS = text("""
-select id, weight, max_running, paused_at is not null as is_paused, queue_clock
+select id, weight, max_running, paused_at is not null as is_paused, queue_clock,
+    queue_taken
 from organizations where id = any(:ids)
 """)
 _WORKFLOWS = text("""
@@ -65,14 +68,14 @@ from workflows where id = any(:ids)
 # SKIP LOCKED: whoever calls an execution off at this moment is not waited for.
 _TAKE = text(f"""
 select id, trigger from executions
-where {_WAITS} and org_id = :org_id and workflow_id = :workflow_id
+where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
     and workflow_version = :version and priority = :priority
     and (deadline is null or deadline > clock_timestamp())
 order by id limit :most for update skip locked
 """)
 _COUNT = text(f"""
 select count(*) from (
-    select from executions where {_WAITS} and org_id = :org_id limit :most
+    select from executions where {WAITS} and org_id = :org_id limit :most
 ) as waiting
 """)
 
@@ -100,25 +103,19 @@ def claim_runs(
     """
     if claimant.free_runs <= 0:
         return []
-    lines = _list_lines(session)
-    if not lines:
+    if not session.execute(_HAS_WORK).scalar_one():
         return []
     time = session.execute(text("select time from queue_clock for update")).scalar_one()
     # Only now, when nobody else claims, are the lines and what runs sure to fit each other.
     plan = _make_plan(session, claimant, rules, time)
     claimed: list[ClaimedRun] = []
+    waiting: dict[OrgId, int] = {}
     while (pick := plan.choose()) is not None:
-        run = _take(session, claimant, plan, pick)
+        run = _take(session, claimant, plan, pick, waiting)
         if run is not None:
             claimed.append(run)
     if claimed:
-        session.execute(text("update queue_clock set time = :time"), {"time": plan.time})
-        for org_id in {run.run.org_id for run in claimed}:
-            session.execute(
-                update(OrganizationRow)
-                .where(OrganizationRow.id == org_id)
-                .values(queue_clock=plan.orgs[org_id].clock)
-            )
+        _set_clocks(session, plan, waiting)
     return claimed
 
 
@@ -154,6 +151,7 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         OrgId(row.id): OrgShare(
             weight=row.weight,
             clock=row.queue_clock,
+            taken=row.queue_taken,
             max_running=row.max_running,
             is_paused=row.is_paused,
         )
@@ -185,14 +183,18 @@ def _count_places(session: PlatformSession) -> int:
 
 
 def _take(
-    session: PlatformSession, claimant: Claimant, plan: FairPlan, pick: Pick
+    session: PlatformSession,
+    claimant: Claimant,
+    plan: FairPlan,
+    pick: Pick,
+    waiting: dict[OrgId, int],
 ) -> ClaimedRun | None:
     line = pick.line
-    waiting = session.execute(_COUNT, {"org_id": line.org_id, "most": _MOST_COUNTED}).scalar_one()
-    taken = session.execute(
-        select(OrganizationRow.queue_taken).where(OrganizationRow.id == line.org_id)
-    ).scalar_one()
-    wanted = share_of(pick, waiting=waiting, taken=taken)
+    if line.org_id not in waiting:
+        counted = session.execute(_COUNT, {"org_id": line.org_id, "most": _MOST_COUNTED})
+        waiting[line.org_id] = counted.scalar_one()
+    taken = plan.orgs[line.org_id].taken
+    wanted = share_of(pick, waiting=waiting[line.org_id], taken=taken)
     rows = session.execute(
         _TAKE,
         {
@@ -221,13 +223,19 @@ def _take(
         .where(ExecutionRow.org_id == line.org_id, ExecutionRow.id.in_(ids))
         .values(run_id=run.id, lease_token=run.lease_token)
     )
-    left = waiting - len(ids)
-    session.execute(
-        update(OrganizationRow)
-        .where(OrganizationRow.id == line.org_id)
-        .values(queue_taken=0 if left <= 0 else taken + len(ids))
-    )
+    waiting[line.org_id] -= len(ids)
     return ClaimedRun(run, ids, Trigger(rows[0].trigger))
+
+
+def _set_clocks(session: PlatformSession, plan: FairPlan, waiting: dict[OrgId, int]) -> None:
+    session.execute(text("update queue_clock set time = :time"), {"time": plan.time})
+    for org_id, left in waiting.items():
+        org = plan.orgs[org_id]
+        session.execute(
+            update(OrganizationRow)
+            .where(OrganizationRow.id == org_id)
+            .values(queue_clock=org.clock, queue_taken=org.taken if left > 0 else 0)
+        )
 
 
 _NOTE = text("""

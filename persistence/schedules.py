@@ -5,13 +5,12 @@ from typing import cast
 
 from sqlalchemy import func, select, update
 
-from domain.audit import AuditEntry
 from domain.catalog import Schedule
 from domain.clock import utc_now
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import OrgId, ScheduleId, WorkflowId, new_schedule_id
 from domain.json_data import JsonObject
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ScheduleRow
 
@@ -49,7 +48,7 @@ def add_schedule(
     )
     session.add(row)
     session.flush()
-    _audit(session, "schedule.created", row.id, {"workflow_id": workflow_id, "cron": cron})
+    note_act(session, "schedule.created", row.id, {"workflow_id": workflow_id, "cron": cron})
     return _to_schedule(row)
 
 
@@ -67,7 +66,7 @@ def remove_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule:
     )
     if row is None:
         raise ScheduleNotFound(schedule_id)
-    _audit(session, "schedule.removed", row.id, {"workflow_id": row.workflow_id})
+    note_act(session, "schedule.removed", row.id, {"workflow_id": row.workflow_id})
     return _to_schedule(row)
 
 
@@ -89,19 +88,6 @@ def find_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule | No
     """Find a schedule, removed ones too: a run of it may still be on its way."""
     row = session.scalar(select(ScheduleRow).where(ScheduleRow.id == schedule_id))
     return _to_schedule(row) if row else None
-
-
-def _audit(session: OrgSession, action: str, schedule_id: str, details: JsonObject) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type="schedule",
-        resource_id=schedule_id,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])
 
 
 def _to_schedule(row: ScheduleRow) -> Schedule:

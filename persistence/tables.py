@@ -192,7 +192,6 @@ class WorkerRow(Table):
     slots: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
-    is_draining: Mapped[bool] = mapped_column(server_default="false")
 
 
 class RunStateRow(Table):

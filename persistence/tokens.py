@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import LargeBinary, Row, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from domain.audit import AuditEntry
 from domain.clock import utc_now
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import OrgId, TokenId, UserId, new_token_id
 from domain.permissions import Permission, Principal, Role, permissions_of
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ApiTokenRow, MembershipRow, UserRow
 
@@ -90,7 +89,7 @@ def add_token(
     )
     session.add(row)
     session.flush()
-    _audit(session, "token.created", row.id)
+    note_act(session, "token.created", row.id)
     return _to_token(row), secret
 
 
@@ -110,7 +109,7 @@ def revoke_token(session: OrgSession, token_id: TokenId, *, of: UserId | None = 
     if row.revoked_at is None:
         row.revoked_at = utc_now()
         session.flush()
-        _audit(session, "token.revoked", row.id)
+        note_act(session, "token.revoked", row.id)
     return _to_token(row)
 
 
@@ -191,18 +190,6 @@ def _to_principal(row: Row[Any]) -> Principal:
 def _hash(secret: str) -> bytes:
     # 256 random bits need no slow hash: nobody guesses them, and a request waits for this.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-
-
-def _audit(session: OrgSession, action: str, token_id: str) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type="token",
-        resource_id=token_id,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-    )
-    add_audit(session, [entry])
 
 
 def _to_token(row: ApiTokenRow) -> ApiToken:

@@ -9,18 +9,18 @@ from domain.errors import ErrorCode
 from domain.executions import ExecutionNotFound, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.waiting import WaitFacts
+from persistence.queue import WAITS
 from persistence.sessions import OrgSession, PlatformSession
 
 # The organization's own rows only: row-level security sees to it.
-_PLACE = text("""
-select e.status, e.run_id is not null as has_run, e.priority, e.created_at,
+_PLACE = text(f"""
+select e.status, e.run_id is not null as has_run, e.created_at,
     e.cancel_requested_at is not null as is_called_off,
     o.max_running as org_limit, o.paused_at is not null as org_is_paused,
     w.name as workflow_name, w.max_running as workflow_limit,
     w.paused_at is not null as workflow_is_paused,
     (select count(*) from executions a
-        where a.run_id is null and a.status in ('PENDING', 'RUNNING')
-        and a.cancel_requested_at is null and (a.priority, a.id) < (e.priority, e.id)) as ahead,
+        where {WAITS} and (a.priority, a.id) < (e.priority, e.id)) as ahead,
     (select coalesce(sum(size), 0) from runs where closed_at is null) as org_running,
     (select coalesce(sum(size), 0) from runs
         where closed_at is null and workflow_id = e.workflow_id) as workflow_running,
@@ -41,7 +41,6 @@ class WorkersSeen:
     """Who works at the moment, on the whole platform, and whether Prefect answered of late."""
 
     workers: int
-    places: int
     is_prefect_away: bool
 
 
@@ -59,7 +58,6 @@ def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen
         status=ExecutionStatus(row.status),
         has_run=row.has_run,
         is_called_off=row.is_called_off,
-        priority=row.priority,
         waiting_since=row.created_at,
         ahead=row.ahead,
         org_running=row.org_running,
@@ -77,19 +75,19 @@ def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen
 
 
 def see_workers(session: PlatformSession) -> WorkersSeen:
-    """Count the workers that gave a sign of life, and the runs that they carry at most.
+    """Count the workers that gave a sign of life of late.
 
     That Prefect is away is what the steward's last round met; an old round tells nothing.
     """
     row = session.execute(_SEEN, {"code": ErrorCode.PREFECT_UNREACHABLE.value}).one()
-    return WorkersSeen(row.workers, row.places, is_prefect_away=bool(row.is_prefect_away))
+    return WorkersSeen(row.workers, is_prefect_away=bool(row.is_prefect_away))
 
 
 _SEEN = text("""
-select count(*) as workers, coalesce(sum(slots), 0) as places,
+select count(*) as workers,
     (select bool_or(t.value = :code) from steward_status s, jsonb_each_text(s.troubles) t
         where s.round_at > now() - interval '2 minutes') as is_prefect_away
-from workers where expires_at > clock_timestamp() and not is_draining
+from workers where expires_at > clock_timestamp()
 """)
 
 
@@ -106,13 +104,13 @@ class QueueOfOrg:
     wait_p95_s: float | None
 
 
-_QUEUE = text("""
+_QUEUE = text(f"""
 select w.waiting, coalesce(extract(epoch from now() - w.oldest), 0)::float as oldest_age_s,
     (select coalesce(sum(size), 0) from runs where closed_at is null) as running,
     s.started, s.waits[1] as p50, s.waits[2] as p95
 from (
     select count(*) as waiting, min(created_at) as oldest from executions
-    where run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null
+    where {WAITS}
 ) w, (
     select count(*) as started, percentile_cont(array[0.5, 0.95]) within group (
         order by extract(epoch from started_at - created_at)::float) as waits

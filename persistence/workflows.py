@@ -7,13 +7,12 @@ from uuid import UUID
 from sqlalchemy import func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.audit import AuditEntry
 from domain.catalog import VersionSummary, Workflow, WorkflowVersion
 from domain.clock import utc_now
 from domain.errors import ErrorCode, Problem
 from domain.ids import OrgId, WorkflowId, new_workflow_id
 from domain.json_data import JsonObject
-from persistence.audit import add_audit
+from persistence.audit import note_act
 from persistence.schedules import list_schedules, remove_schedule
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import WorkflowRow, WorkflowVersionRow
@@ -60,7 +59,7 @@ def add_workflow(
     if row is None:
         raise WorkflowNameTaken(name)
     _store_version(session, row.id, 1, definition, problems)
-    _audit(session, "workflow.created", row.id, {"version": 1, "problems": len(problems)})
+    note_act(session, "workflow.created", row.id, {"version": 1, "problems": len(problems)})
     return _to_workflow(row)
 
 
@@ -105,7 +104,7 @@ def add_version(
     session.flush()
     _store_version(session, workflow_id, newest + 1, definition, problems)
     details: JsonObject = {"version": newest + 1, "problems": len(problems)}
-    _audit(session, "workflow.versioned", workflow_id, details)
+    note_act(session, "workflow.versioned", workflow_id, details)
     return _to_workflow(row)
 
 
@@ -122,7 +121,7 @@ def archive_workflow(session: OrgSession, workflow_id: WorkflowId) -> Workflow:
         schedules = list_schedules(session, workflow_id=workflow_id)
         for schedule in schedules:
             remove_schedule(session, schedule.id)
-        _audit(session, "workflow.archived", workflow_id, {"schedules_removed": len(schedules)})
+        note_act(session, "workflow.archived", workflow_id, {"schedules_removed": len(schedules)})
     return get_workflow(session, workflow_id)
 
 
@@ -133,7 +132,7 @@ def restore_workflow(session: OrgSession, workflow_id: WorkflowId) -> Workflow:
         WorkflowNotFound: there is no such workflow.
     """
     if _set_archived(session, workflow_id, is_archived=False) is not None:
-        _audit(session, "workflow.restored", workflow_id, {})
+        note_act(session, "workflow.restored", workflow_id)
     return get_workflow(session, workflow_id)
 
 
@@ -357,19 +356,6 @@ def _set_archived(
 def _to_problem(stored: object) -> Problem:
     fields = cast("dict[str, str]", stored)
     return Problem(ErrorCode(fields["code"]), fields["pointer"], fields["message"], fields["hint"])
-
-
-def _audit(session: OrgSession, action: str, workflow_id: str, details: JsonObject) -> None:
-    entry = AuditEntry(
-        action=action,
-        resource_type="workflow",
-        resource_id=workflow_id,
-        success=True,
-        timestamp=utc_now(),
-        user_id=session.user_id,
-        details=details,
-    )
-    add_audit(session, [entry])
 
 
 def _to_workflow(row: WorkflowRow) -> Workflow:

@@ -12,7 +12,7 @@ from api.request_models import RequestModel
 from domain.clock import utc_now
 from domain.executions import ExecutionStatus
 from domain.ids import ExecutionId
-from domain.limits import MAX_BATCH, WorkflowLimits
+from domain.limits import MAX_BATCH, MAX_RUNNING, WorkflowLimits
 from domain.permissions import Permission
 from domain.waiting import Blocker, BlockerKind, expect_start, find_blockers
 from persistence.limits import get_org_limits, get_workflow_limits, set_workflow_limits
@@ -30,7 +30,6 @@ Id = Annotated[Text, Path(max_length=100, examples=["exec_01jd3m3k7e9c5v2x8w4z6a
 Reference = Annotated[
     Text, Path(max_length=200, description="Id, slug or name.", examples=["enterprise-lead-search"])
 ]
-_MAX_RUNNING = 1_000_000
 
 
 class BlockerDocument(BaseModel):
@@ -94,7 +93,7 @@ class WorkflowLimitsDocument(RequestModel):
         json_schema_extra={"examples": [{"max_running": 50, "max_batch": 25, "is_paused": False}]},
     )
 
-    max_running: Annotated[int, Field(strict=True, ge=0, le=_MAX_RUNNING), READ_WHOLE] | None = (
+    max_running: Annotated[int, Field(strict=True, ge=0, le=MAX_RUNNING), READ_WHOLE] | None = (
         Field(default=None, description="Executions that run; null: any number.")
     )
     max_batch: Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH), READ_WHOLE] | None = Field(

@@ -9,7 +9,7 @@ from deployments.cli.invocation import DONE, CommandInvalid, Invoked
 from deployments.cli.opening import open_desk
 from deployments.cli.screen import answers, make_facts, show_json
 from domain.json_data import JsonObject
-from domain.limits import MAX_BATCH, MAX_WEIGHT, MIN_WEIGHT, OrgLimits, WorkflowLimits
+from domain.limits import MAX_BATCH, MAX_RUNNING, MAX_WEIGHT, MIN_WEIGHT, OrgLimits, WorkflowLimits
 from persistence.limits import (
     get_org_limits,
     get_workflow_limits,
@@ -19,9 +19,8 @@ from persistence.limits import (
 from persistence.sessions import OrgSession
 from persistence.workflows import get_workflow
 
-_MAX_COUNT = 1_000_000
 _WITHOUT = "none"
-Count = Annotated[int | None, Parameter(validator=Number(gte=0, lte=_MAX_COUNT))]
+Count = Annotated[int | None, Parameter(validator=Number(gte=0, lte=MAX_RUNNING))]
 
 app = App(name="limits", help="Say how much an organization or a workflow may have at a time.")
 
@@ -137,14 +136,14 @@ def _show(document: JsonObject, *, as_json: bool) -> int:
 
 
 def _word(value: object) -> str:
-    if value is None:
-        return _WITHOUT
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    match value:
+        case None:
+            return _WITHOUT
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -263,7 +263,7 @@ def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
     claim(database, runs=1, max_batch=10)
     (id,) = fill(database, ACME, simple_workflow(database, ACME), 1)
     with database.org(ACME) as session:
-        facts = find_place(session, id, WorkersSeen(0, 0, is_prefect_away=False))
+        facts = find_place(session, id, WorkersSeen(0, is_prefect_away=False))
     assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
 
 

@@ -47,7 +47,7 @@ create index events_at on events (at);
 # for each row: that is why a statement's events are one row.
 #
 # The notification names the organization and nothing else: any role may listen. Equal ones of
-# one transaction are one.
+# one transaction are one. Workers are told of what waits by one of their own.
 TRIGGERS = """
 create function collect_added_executions() returns trigger language plpgsql as $$
 begin
@@ -80,6 +80,9 @@ begin
         at = clock_timestamp()
     where id = new.id;
     perform pg_notify('tenantry_events', new.org_id);
+    if 'PENDING' = any (new.statuses) then
+        perform pg_notify('tenantry_queue', '');
+    end if;
     return null;
 end $$;
 create trigger executions_added after insert on executions

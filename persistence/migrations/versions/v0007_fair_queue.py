@@ -40,8 +40,7 @@ create table workers (
     name text primary key,
     slots integer not null check (slots >= 1),
     started_at timestamptz not null default now(),
-    expires_at timestamptz not null,
-    is_draining boolean not null default false
+    expires_at timestamptz not null
 );
 """
 
@@ -58,22 +57,6 @@ alter table executions set (
 );
 """
 
-WAKE = """
-create or replace function number_events() returns trigger language plpgsql as $$
-begin
-    perform pg_advisory_xact_lock(hashtextextended('tenantry.events.' || new.org_id, 0));
-    update events set
-        seq = new.size + coalesce((select max(seq) from events where org_id = new.org_id), 0),
-        at = clock_timestamp()
-    where id = new.id;
-    perform pg_notify('tenantry_events', new.org_id);
-    if 'PENDING' = any (new.statuses) then
-        perform pg_notify('tenantry_queue', '');
-    end if;
-    return null;
-end $$;
-"""
-
 GRANTS = """
 grant update (weight, max_running, max_queued, paused_at) on organizations to tenantry_app;
 grant update (queue_clock, queue_taken) on organizations to tenantry_platform;
@@ -86,7 +69,7 @@ grant select, insert, update, delete on workers to tenantry_platform;
 
 def upgrade() -> None:
     op.execute("set local lock_timeout = '5s'")
-    for block in (LIMITS, CLOCK, QUEUE, WAKE, GRANTS):
+    for block in (LIMITS, CLOCK, QUEUE, GRANTS):
         op.execute(block)
     for table in ("queue_clock", "workers"):
         op.execute(f"alter table {table} enable row level security")
