@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-import httpx
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -30,15 +29,16 @@ from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
 from flows.naming import run_name
 from flows.opening import OpenedRun, open_run
+from flows.patience import keep_asking
 from flows.platform import PLATFORM_FLOWS
-from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
-_PREFECT_PAUSE_S = 0.5
+_DATABASE_PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -132,20 +132,19 @@ class Carrier:
             self._remove(claimed.run)
 
     async def _launch(self, claimed: ClaimedRun) -> FlowRun:
-        """Start a run in Prefect; wait for a Prefect that is away, with the lease kept.
+        """Start a run in Prefect; wait for what is away, with the lease kept.
 
         Asked again, Prefect gives the flow run that it made at the first call, if it made one.
         """
         while True:
             try:
-                return await launch(self.client, self.runtime.database, claimed)
-            except httpx.HTTPError as error:
-                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
-                    raise
-                kind = type(error).__name__
-                _LOG.warning("Prefect did not start run %s: %s", claimed.run.id, kind)
-            await asyncio.sleep(_PREFECT_PAUSE_S)
-            await wait_for_prefect()
+                return await keep_asking(
+                    lambda: launch(self.client, self.runtime.database, claimed),
+                    what=f"run {claimed.run.id} not started",
+                )
+            except DatabaseUnreachable:
+                _LOG.warning("run %s not started: the database is away", claimed.run.id)
+            await asyncio.sleep(_DATABASE_PAUSE_S)
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
@@ -247,7 +246,7 @@ class Carrier:
             await noted
         try:
             if noted is None:
-                await run_handed_over(compiled.flow, flow_run)
+                await run_handed_over(self.client, compiled.flow, flow_run)
             else:
                 await run_made(self.client, compiled.flow, flow_run, carried)
         except (Abort, Pause) as signal:
