@@ -11,6 +11,7 @@ import httpx
 
 from domain.ids import OrgId
 from domain.json_data import JsonObject
+from tests.chaos.clock import Clock
 from tests.chaos.load import Wish
 
 _PATIENCE_S = 240.0
@@ -43,14 +44,12 @@ class Client:
     refusals: list[str] = field(default_factory=list)
     """Answers that no fault excuses."""
 
-    async def send_all(self, wishes: Sequence[Wish]) -> None:
-        """Send everything; ends when all is answered, or given up."""
+    async def send_all(self, wishes: Sequence[Wish], clock: Clock) -> None:
+        """Send everything, in the order of the times; ends when all is answered, or given up."""
         slots = asyncio.Semaphore(_AT_A_TIME)
-        began = time.monotonic()
         async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", timeout=_TIMEOUT_S) as http:
 
             async def send(wish: Wish) -> None:
-                await asyncio.sleep(max(0.0, began + wish.at_s - time.monotonic()))
                 answer = Answer(wish)
                 self.answers.append(answer)
                 async with slots:
@@ -62,6 +61,7 @@ class Client:
 
             async with asyncio.TaskGroup() as group:
                 for wish in wishes:
+                    await clock.wait_until(wish.at_s)
                     group.create_task(send(wish))
 
     async def _ask_for(self, http: httpx.AsyncClient, answer: Answer) -> None:

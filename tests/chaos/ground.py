@@ -19,7 +19,7 @@ from deployments.embedded.layout import Home
 from deployments.embedded.ports import choose_port
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
 from deployments.embedded.stack import EmbeddedStack, open_stack
-from deployments.embedded.state import read_state
+from deployments.embedded.state import ServiceStatus, read_state
 from deployments.installation import API, STEWARD, WORKER, api_spec, api_url, service_spec
 from deployments.settings import Settings, load_settings
 from deployments.wiring import new_audit_key, open_database_of, owner_url, role_urls
@@ -37,8 +37,10 @@ from tests.chaos.proxy import FaultProxy, fault_proxy
 from tests.support.databases import ADMIN
 from tests.support.factories import save_workflow
 from tests.support.homes import temporary_home
+from tests.support.services import wait_for
 
 ROOT = Path(__file__).parents[2]
+_WORKERS_START_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,17 @@ class Ground:
         except ProcessLookupError:
             return False
         return True
+
+    def is_ready(self, service: str) -> bool:
+        """Say whether a service is up, as its keeper sees it."""
+        state = read_state(Home(self.settings.home).state_file).services.get(service)
+        return state is not None and state.status is ServiceStatus.READY
+
+    def count_workers(self) -> int:
+        """Count the workers that have said that they take work."""
+        with self.connect() as connection:
+            (count,) = connection.execute("select count(*) from workers").fetchone() or (0,)
+            return int(count)
 
     def connect(self) -> psycopg.Connection[Any]:
         """Look into our tables as the superuser, whom no policy stops."""
@@ -111,7 +124,13 @@ def open_ground() -> Iterator[Ground]:
                 stack.wait_ready()
                 stack.ensure(extra=_describe_services(found, proxy))
                 stack.wait_ready()
-                yield Ground(stack, found, database, proxy, tokens, folder)
+                ground = Ground(stack, found, database, proxy, tokens, folder)
+                wait_for(
+                    "all workers",
+                    lambda: ground.count_workers() == len(WORKERS),
+                    timeout_s=_WORKERS_START_S,
+                )
+                yield ground
             finally:
                 database.close()
 

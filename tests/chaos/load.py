@@ -12,10 +12,13 @@ from domain.workflows import WorkflowDefinition
 ORGS = tuple(OrgId(f"org_chaos{number}") for number in range(1, 7))
 COALESCED, SINGLE = "coalesced", "single"
 # A flow run each: Prefect starts a handful a second at best.
-_SINGLES_OF_ORG = 20
-_KEYED_OF_ORG = 180
+_SINGLES_OF_ORG = 15
+_KEYED_OF_ORG = 185
 _BATCHES_OF_ORG = 6
 _INPUTS_OF_BATCH = 50
+# People come in waves: what waits together shares a flow run.
+_WAVES_OF_ORG = 8
+_WAVE_S = 0.5
 _CANCELLED_SHARE = 0.04
 _RETRIES = 3
 AGENTS: Mapping[str, Sequence[str]] = {
@@ -53,6 +56,7 @@ def make_load(seed: int, *, length_s: float) -> list[Wish]:
     wishes: list[Wish] = []
     number = 0
     for org_id in ORGS:
+        waves = [draw.uniform(0, length_s) for _ in range(_WAVES_OF_ORG)]
         kinds = [(SINGLE, False)] * _SINGLES_OF_ORG + [(COALESCED, False)] * _KEYED_OF_ORG
         for workflow, is_batch in [*kinds, *[(COALESCED, True)] * _BATCHES_OF_ORG]:
             count = _INPUTS_OF_BATCH if is_batch else 1
@@ -61,8 +65,7 @@ def make_load(seed: int, *, length_s: float) -> list[Wish]:
             is_cancelled = not is_batch and draw.random() < _CANCELLED_SHARE
             wishes.append(
                 Wish(
-                    # Singles early: they take longest.
-                    at_s=draw.uniform(0, length_s * (0.5 if workflow == SINGLE else 1)),
+                    at_s=_draw_moment(draw, workflow, waves, length_s=length_s),
                     org_id=org_id,
                     workflow=workflow,
                     name=f"{org_id}-{len(wishes)}",
@@ -110,6 +113,15 @@ def expect_status(given: JsonObject) -> ExecutionStatus:
         raise TypeError(f"an input without modes: {modes!r}")
     fails = any(mode in ("fail", "boom") for mode in modes.values())
     return ExecutionStatus.FAILED if fails else ExecutionStatus.COMPLETED
+
+
+def _draw_moment(
+    draw: random.Random, workflow: str, waves: Sequence[float], *, length_s: float
+) -> float:
+    if workflow == SINGLE:
+        # Early: they take longest.
+        return draw.uniform(0, length_s * 0.6)
+    return draw.choice(waves) + draw.uniform(0, _WAVE_S)
 
 
 def _make_input(draw: random.Random, workflow: str, number: int) -> JsonObject:

@@ -5,12 +5,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from deployments.drift_report import check_drift
+from deployments.embedded.specs import PREFECT
 from domain.drift import Drift
 from domain.executions import ExecutionNotFound
 from domain.ids import ExecutionId, OrgId
@@ -19,6 +21,7 @@ from persistence.waiting import find_place, see_workers
 from tests.chaos.agents import read_effects
 from tests.chaos.checks import count_repeated, find_problems
 from tests.chaos.client import Client
+from tests.chaos.clock import Clock
 from tests.chaos.evidence import (
     Evidence,
     find_broken_chains,
@@ -31,15 +34,17 @@ from tests.chaos.evidence import (
     read_open_runs,
 )
 from tests.chaos.ground import Ground, open_ground
-from tests.chaos.load import make_load
+from tests.chaos.load import Wish, make_load
 from tests.chaos.plan import Fault, FaultKind, describe_plan, make_plan
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 LENGTH_S = 60.0
 # From the last fault to the last end, and on to both sides at rest: to find what hangs.
-SETTLE_S = 240.0
-REST_S = 90.0
+SETTLE_S = 210.0
+REST_S = 60.0
+# So long, in all, faults and load wait for a Prefect that starts.
+STANDING_S = 80.0
 SHOWN = 30
 
 
@@ -50,19 +55,22 @@ def test_every_execution_ends_once_whatever_is_killed_or_cut_off(seed: int, tmp_
     with open_ground() as ground:
         try:
             client = Client(ground.api_url, ground.tokens)
+            times = [time.monotonic()]
             done = asyncio.run(send_among_faults(ground, client, plan, load))
-            began = time.monotonic()
+            times.append(time.monotonic())
             wait_until_ended(ground)
-            settled_s = time.monotonic() - began
+            times.append(time.monotonic())
             drift = wait_for_rest(ground)
+            times.append(time.monotonic())
             evidence = gather(ground, client, drift)
         finally:
             ground.keep_logs(tmp_path / "logs")
+    spans = [after - before for before, after in pairwise(times)]
     statuses = Counter(each.status for each in evidence.executions)
     sys.stdout.write(
         f"seed {seed}: {len(evidence.executions)} executions {dict(statuses)}, "
         f"{len(plan)} faults ({done} kills met a process), "
-        f"settled {settled_s:.0f} s after the last one; "
+        f"{spans[0]:.0f} s of them, all ended {spans[1]:.0f} s and at rest {spans[2]:.0f} s later; "
         f"{len(evidence.effects)} effects, {count_repeated(evidence.effects)} repeated; "
         f"most attempts {max(e.attempt for e in evidence.executions)}, "
         f"{sum(e.error_code == 'execution.lost' for e in evidence.executions)} lost; "
@@ -73,15 +81,14 @@ def test_every_execution_ends_once_whatever_is_killed_or_cut_off(seed: int, tmp_
 
 
 async def send_among_faults(
-    ground: Ground, client: Client, plan: Sequence[Fault], load: Sequence
+    ground: Ground, client: Client, plan: Sequence[Fault], load: Sequence[Wish]
 ) -> int:
     """Send the load while the plan is carried out; return how many kills met a process."""
-    began = time.monotonic()
+    clock = Clock(lambda: ground.is_ready(PREFECT), away_s=8.0, patience_s=STANDING_S)
     kills = 0
 
     async def meet(fault: Fault) -> None:
         nonlocal kills
-        await asyncio.sleep(max(0.0, began + fault.at_s - time.monotonic()))
         if fault.server is None:
             kills += await asyncio.to_thread(ground.kill, fault.service)
             return
@@ -91,10 +98,17 @@ async def send_among_faults(
             await asyncio.sleep(fault.for_s)
             await asyncio.to_thread(ground.proxy.end, *place)
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(client.send_all(load))
-        for fault in plan:
-            group.create_task(meet(fault))
+    async def meet_all() -> None:
+        async with asyncio.TaskGroup() as group:
+            for fault in plan:
+                await clock.wait_until(fault.at_s)
+                group.create_task(meet(fault))
+
+    ticking = asyncio.create_task(clock.run())
+    try:
+        await asyncio.gather(client.send_all(load, clock), meet_all())
+    finally:
+        ticking.cancel()
     # A service that its keeper gave up is told to try again, as its operator would.
     await asyncio.to_thread(ground.stack.ensure)
     await asyncio.to_thread(ground.stack.wait_ready)
