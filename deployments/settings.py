@@ -125,7 +125,7 @@ class Settings(BaseModel):
     """Prefect flow runs that one worker carries at a time. The last one is kept for an
     organization that has nothing running. Raise it when agents mostly wait for other services."""
 
-    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
     beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
     input and its agents' answers."""
