@@ -2,13 +2,11 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from domain.catalog import Workflow
-from domain.clock import utc_now
 from domain.errors import TenantryError
 from domain.fairness import Rules
 from domain.ids import ExecutionId, OrgId
@@ -21,7 +19,7 @@ from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, a
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.queue import Claimant, claim_runs, forget_worker, note_worker
 from persistence.sessions import Database
-from persistence.waiting import WorkersSeen, find_place, measure_queue_of_org, see_workers
+from persistence.waiting import WorkersSeen, find_place, see_workers
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import simple_workflow
 
@@ -265,15 +263,3 @@ def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
     with database.org(ACME) as session:
         facts = find_place(session, id, WorkersSeen(0, is_prefect_away=False))
     assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
-
-
-def test_the_queues_figures_are_an_organizations_own(database: Database):
-    acme = simple_workflow(database, ACME)
-    fill(database, ACME, acme, 7)
-    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 9)
-    claim(database, runs=1, max_batch=3)
-    with database.org(ACME) as session:
-        found = measure_queue_of_org(session, since=utc_now() - timedelta(hours=1))
-    assert found.waiting + found.running == 7
-    assert found.oldest_age_s >= 0
-    assert (found.started, found.wait_p50_s) == (0, None)
