@@ -36,6 +36,10 @@ from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
 
+# Requests that come at once come within this time; it is what a batch of one that comes alone waits
+# for others.
+_OPENING_S = 0.25
+
 
 class TenantryJobConfiguration(BaseJobConfiguration):
     """A run needs nothing from the pool: all its settings are in our tables."""
@@ -150,7 +154,12 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             take_work(
                 carrier,
                 poll_s=settings.poll_interval_s,
-                rules=Rules(ageing_s=settings.ageing_s, max_batch=settings.max_batch),
+                rules=Rules(
+                    ageing_s=settings.ageing_s,
+                    max_batch=settings.max_batch,
+                    opening_s=_OPENING_S,
+                    is_in_step=True,
+                ),
             ),
             listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),
