@@ -27,7 +27,7 @@ from domain.runs import (
 )
 from domain.workflows import WorkflowDefinition
 from flows.decision import decide, ending_called_off
-from persistence.agent_runs import list_agent_runs
+from persistence.agent_runs import list_answers
 from persistence.execution_moves import (
     FinishedExecution,
     finish_executions,
@@ -159,7 +159,7 @@ def _end(
         definition = WorkflowDefinition.model_validate(
             get_definition(session, run.workflow_id, version=run.workflow_version)
         )
-    answers = _by_execution(list_agent_runs(session, [e.id for e in unfinished]))
+    answers = _by_execution(list_answers(session, run.id))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []
     for execution in unfinished:
