@@ -27,7 +27,7 @@ from deployments.bench.agents import bench_definition
 from deployments.bench.failures import BenchFailed
 from deployments.bench.ground import Ground, open_ground
 from deployments.bench.tenants import USER
-from deployments.bench.usage import Usage, cpu_between
+from deployments.bench.usage import cpu_between
 from deployments.embedded.cluster import PREFECT_DATABASE
 from deployments.embedded.specs import PREFECT
 from domain.ids import OrgId
@@ -141,9 +141,9 @@ def watch(ground: Ground, *, ticks: int) -> tuple[int, dict[str, float], float]:
     """Let so many minutes pass, from the next full one on; return the first, CPU and seconds."""
     first = (int(time.time()) // MINUTE_S + 1) * MINUTE_S
     time.sleep(max(0.0, first - 1 - time.time()))
-    before, began = _usage(ground), time.monotonic()
+    before, began = ground.usage(), time.monotonic()
     time.sleep(max(0.0, first + ticks * MINUTE_S - 1 - time.time()))
-    after, ended = _usage(ground), time.monotonic()
+    after, ended = ground.usage(), time.monotonic()
     return first, cpu_between(before, after), ended - began
 
 
@@ -229,10 +229,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = [f"{name:26} {value}" for name, value in found.items()]
         sys.stdout.write("\n".join([*lines, *(f"MISSED: {line}" for line in problems)]) + "\n")
     return 1 if problems else 0
-
-
-def _usage(ground: Ground) -> dict[str, Usage]:
-    return ground.usage()
 
 
 def _say(text: str) -> None:

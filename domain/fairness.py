@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from domain.ids import OrgId, WorkflowId
 
 HIGHEST_PRIORITY = 1
+_USUAL_PRIORITY = 3
 _TURNS = 10
 _TURNS_OF_MUCH = 4
 _MUCH = 1_000
@@ -203,7 +204,8 @@ class FairPlan:
         org, workflow = self.orgs[line.org_id], self.workflows[line.workflow_id]
         if org.room() == 0 or workflow.room() == 0:
             return False
-        if self.rules.is_in_step and self._is_a_step_ahead(org, begun):
+        is_urgent = line.priority < _USUAL_PRIORITY
+        if self.rules.is_in_step and not is_urgent and self._is_a_step_ahead(org, begun):
             return False
         if org.runs == 0:
             # For whoever has nothing running a worker with room for several keeps the last one.
