@@ -79,8 +79,8 @@ def test_shares_of_completed_work_are_as_weights(parts: list[int], workers: int)
     first_done = min(max(e.at_s for e in ends if e.org == org) for org in weights)
     counted = [end for end in ends if end.at_s <= first_done]
     # A run of the lightest is no smaller than 25: that much it may be ahead or behind, and
-    # everybody by what is under way.
-    grain = max(500 * workers, 25 * sum(parts) / min(parts)) * 2
+    # everybody by what is under way, which is two runs or three.
+    grain = max(500 * workers, 25 * sum(parts) / min(parts)) * 3
     for mark in mark_tenths(counted)[1:]:
         done = sum(mark.done.values())
         for org, weight in weights.items():
