@@ -214,6 +214,11 @@ class Settings(BaseModel):
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """TCP port of `/metrics` for Prometheus; unset, it is not served."""
 
+    metrics_orgs: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Organizations that Prometheus is told of one by one: those that move most and those that
+    wait longest, if there are more. Raise it when Prometheus has room for a dozen series of
+    each."""
+
     execution_url: HttpUrl | None = None
     """Where people see an execution, with `{id}` in place of its id, for the link from Prefect's
     pages (`https://tenantry.internal/executions/{id}`)."""

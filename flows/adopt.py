@@ -23,6 +23,8 @@ class Refusal:
 
     message: str
     state: StateType = StateType.CANCELLED
+    is_unknown: bool = False
+    """It belongs to no organization's workflow: it may be the platform's own."""
 
 
 def adopt_flow_run(
@@ -38,7 +40,7 @@ def adopt_flow_run(
         deployment_id = flow_run.deployment_id
         workflow = find_by_deployment(session, deployment_id) if deployment_id else None
         if workflow is None:
-            return Refusal("No workflow in Tenantry belongs to this deployment.")
+            return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
         run = find_run(session, flow_run.id) or add_prefect_run(
             session,
             workflow.org_id,
