@@ -61,7 +61,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not kwargs.get("name"):
-            kwargs["name"] = worker_name()
+            kwargs["name"] = worker_name(os.getpid())
         # A run handed over early would hold a slot, and a lease, until its time has come.
         if kwargs.get("prefetch_seconds") is None:
             kwargs["prefetch_seconds"] = 0
@@ -160,6 +160,6 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
 
-def worker_name() -> str:
-    """Name this process's worker: unique among those that run, and telling."""
-    return f"tenantry {socket.gethostname()} {os.getpid()}"
+def worker_name(pid: int) -> str:
+    """Name the worker of one of this machine's processes: unique among those that run."""
+    return f"tenantry {socket.gethostname()} {pid}"

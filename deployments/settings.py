@@ -125,6 +125,11 @@ class Settings(BaseModel):
     """Prefect flow runs that one worker carries at a time. The last one is kept for an
     organization that has nothing running. Raise it when agents mostly wait for other services."""
 
+    worker_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes that `tenantry worker`, and the worker of `tenantry up`, consists of. Raise
+    it when one worker keeps a core busy and others are idle: each has limits, connections and
+    memory of its own."""
+
     worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
     beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
@@ -307,6 +312,7 @@ _KINDS = {
     "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
+    "worker_processes": "whole number",
     "worker_executions": "whole number",
     "max_batch": "whole number",
     "ageing_s": "seconds",

@@ -250,6 +250,14 @@ def note_worker(session: PlatformSession, name: str, *, slots: int, life_s: floa
     session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s})
 
 
+def is_worker_noted(session: PlatformSession, name: str) -> bool:
+    """Say whether a worker has given a sign of life of late."""
+    query = text(
+        "select exists (select from workers where name = :name and expires_at > clock_timestamp())"
+    )
+    return session.execute(query, {"name": name}).scalar_one()
+
+
 def forget_worker(session: PlatformSession, name: str) -> None:
     """Note that a worker takes nothing any more."""
     session.execute(text("delete from workers where name = :name"), {"name": name})
