@@ -15,6 +15,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 
 from deployments.settings import Settings
+from deployments.steadiness import Steadiness
 from domain.clock import utc_now
 from domain.drift import DriftKind
 from domain.errors import ErrorCode, TenantryError
@@ -53,6 +54,7 @@ class Rounds:
     client: PrefectClient
     database: Database
     settings: Settings
+    steadiness: Steadiness
     number: int = 0
     missing: set[RunId] = field(default_factory=set[RunId])
     pending: dict[UUID, datetime] = field(default_factory=dict[UUID, datetime])
@@ -98,6 +100,8 @@ class Rounds:
 
     async def _recover_lost(self) -> list[Repair]:
         settings = self.settings
+        if not self.steadiness.lasts(settings.lease_s):
+            return []
         return await recover_lost(
             self.client,
             self.database,

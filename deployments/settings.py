@@ -151,9 +151,10 @@ class Settings(BaseModel):
     """Seconds between two questions to Prefect for runs that schedules and its Run button made.
     Raise it to spare Prefect's server when there are many workers."""
 
-    lease_s: Annotated[float, Field(ge=3, le=3600)] = 30
+    lease_s: Annotated[float, Field(ge=3, le=3600)] = 10
     """Seconds without a sign of life after which a worker counts as lost and its executions go
-    to another one. Raise it when workers are starved of CPU and get declared lost."""
+    to another one. Raise it when workers are starved of CPU and get declared lost. An agent that
+    keeps its worker busy without a pause does not count as silence for the first 30 seconds."""
 
     reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
