@@ -5,27 +5,27 @@ workers live, and taking their runs away would cost every one of them an attempt
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 # Leases are renewed three times each, and are longer than this.
 _GAP_S = 5.0
 
 
-@dataclass(slots=True)
 class Steadiness:
     """Since when the database has answered this process without a break."""
 
-    since: float = field(default_factory=time.monotonic)
-    answered_at: float = field(default_factory=time.monotonic)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = self._answered_at = clock()
 
     def note_answer(self) -> None:
         """Note that the database has just answered; called every few seconds."""
-        now = time.monotonic()
-        if now - self.answered_at > _GAP_S:
-            self.since = now
-        self.answered_at = now
+        now = self._clock()
+        if now - self._answered_at > _GAP_S:
+            self._since = now
+        self._answered_at = now
 
     def lasts(self, seconds: float) -> bool:
         """Say whether it has answered for so long, and answers still."""
-        now = time.monotonic()
-        return now - self.answered_at <= _GAP_S and now - self.since >= seconds
+        now = self._clock()
+        return now - self._answered_at <= _GAP_S and now - self._since >= seconds

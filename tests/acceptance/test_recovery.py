@@ -162,7 +162,9 @@ class UnderWay:
     def check_ended_once(self, executions: Sequence[Execution]) -> None:
         """Make sure that nothing was lost, asked twice, or counted as a lost worker."""
         assert {e.status for e in executions} == {ExecutionStatus.COMPLETED}
-        marks = Counter(self.effects.read_text().splitlines())
+        marks = Counter(
+            mark for mark in self.effects.read_text().splitlines() if mark.split()[0] in self.ids
+        )
         assert set(marks.values()) == {1}
         assert len(marks) == 4 * 65 + 2
         assert {e.attempt for e in executions} == {1}
@@ -243,3 +245,30 @@ def test_a_worker_that_is_stopped_while_prefect_is_away_ends(
     (execution,) = wait_until_final(database, ACME, [id], timeout_s=200)
     assert execution.status is ExecutionStatus.COMPLETED
     check_prefect_is_left_tidy(as_shipped)
+
+
+def test_an_agent_that_does_not_let_go_for_several_leases_costs_its_worker_nothing(
+    as_shipped: Services, database: Database
+):
+    as_shipped.environ["TENANTRY_LEASE_S"] = "3"
+    blocking = {"type": "probe", "config": {"block_s": 12}}
+    workflow = save_workflow(database, ACME, chain("Blocking", blocking))
+    as_shipped.steward()
+    as_shipped.worker()
+    (execution,) = wait_until_final(database, ACME, [queue(database, ACME, workflow).id])
+    assert (execution.status, execution.attempt) == (ExecutionStatus.COMPLETED, 1)
+
+
+def test_a_worker_that_hangs_for_good_loses_its_runs_to_another_one(
+    as_shipped: Services, database: Database, tmp_path: Path
+):
+    obeying = {"type": "probe", "config": {"obey": True, "effects": str(tmp_path / "effects")}}
+    workflow = save_workflow(database, ACME, chain("Hanging", obeying))
+    id = queue(database, ACME, workflow, {"mode": "hang_once"}).id
+    as_shipped.steward()
+    hanging = as_shipped.worker()
+    wait_for("it hanging", (tmp_path / "effects").exists, timeout_s=100)
+    as_shipped.worker()
+    (execution,) = wait_until_final(database, ACME, [id], timeout_s=150)
+    hanging.kill()
+    assert (execution.status, execution.attempt) == (ExecutionStatus.COMPLETED, 2)
