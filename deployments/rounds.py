@@ -20,7 +20,7 @@ from domain.clock import utc_now
 from domain.drift import DriftKind
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import RunId
-from flows.calling_off import call_off_waiting
+from flows.calling_off import call_off_suspended, call_off_waiting
 from flows.deployment_drift import find_deployment_drift, repair_deployment
 from flows.publish import ensure_pool, publish_all
 from flows.reconcile import recover_lost, recover_stuck
@@ -72,6 +72,7 @@ class Rounds:
         await round_.step("call off", self._call_off)
         await round_.prefect_step("publish", self._publish)
         await round_.prefect_step("lost workers", self._recover_lost)
+        await round_.prefect_step("suspended runs", self._call_off_suspended)
         await round_.prefect_step("open runs", self._check_open)
         if self.number % _LOOK_EVERY == 0:
             await round_.prefect_step("closed runs", self._check_closed)
@@ -92,6 +93,12 @@ class Rounds:
         ended = await asyncio.to_thread(call_off_waiting, self.database)
         if ended:
             _LOG.info("%d waiting executions were called off", ended)
+        return []
+
+    async def _call_off_suspended(self) -> list[Repair]:
+        ended = await call_off_suspended(self.client, self.database)
+        if ended:
+            _LOG.info("%d executions of suspended runs were called off", ended)
         return []
 
     async def _publish(self) -> list[Repair]:

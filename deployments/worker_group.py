@@ -14,7 +14,8 @@ from deployments.prefect_worker import worker_name
 from deployments.settings import PREFIX, Settings
 from deployments.wiring import open_database_of
 from domain.errors import ErrorCode, TenantryError
-from persistence.queue import is_worker_noted
+from persistence.queue import forget_worker, is_worker_noted
+from persistence.runs import end_leases_of
 from persistence.sessions import Database
 
 _LOG = logging.getLogger("tenantry.worker")
@@ -62,7 +63,10 @@ class WorkerGroup:
             while not self._told_to_stop:
                 now = time.monotonic()
                 for worker in self._workers:
+                    pid = worker.state.pid
                     worker.advance(now, ready=())
+                    if pid is not None and worker.state.pid != pid:
+                        self._give_up(worker_name(pid))
                 self._check_failed(now)
                 time.sleep(_TICK_S)
         finally:
@@ -86,6 +90,17 @@ class WorkerGroup:
             if now - since >= _RETRY_S:
                 del self._failed_at[worker.spec.name]
                 worker.retry()
+
+    def _give_up(self, name: str) -> None:
+        # Whoever could renew its leases is dead: its runs need not wait for them to end.
+        try:
+            with self._database.for_platform() as session:
+                forget_worker(session, name)
+                left = end_leases_of(session, name)
+        except TenantryError as error:
+            _LOG.warning("the leases of worker %r end by themselves: %s", name, error.message)
+        else:
+            _LOG.warning("worker %r has died, and left %d runs", name, left)
 
     def _is_up(self, pid: int) -> bool:
         # Only then does its end count as that of a worker that had begun to work.

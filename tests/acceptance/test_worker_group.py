@@ -69,20 +69,37 @@ def test_several_workers_share_the_work_and_drain_together(services: Services, d
     assert pids_at_work(database) == set()
 
 
-def test_a_worker_that_is_killed_is_started_again(services: Services, database: Database):
-    services.environ["TENANTRY_WORKER_PROCESSES"] = "2"
-    workflow = save_workflow(database, ACME, chain("Again", {"type": "probe", "config": {}}))
+def test_a_worker_that_is_killed_is_started_again_and_its_runs_do_not_wait_for_their_leases(
+    services: Services, database: Database, tmp_path: Path
+):
+    services.environ |= {"TENANTRY_WORKER_PROCESSES": "2", "TENANTRY_LEASE_S": "10"}
+    gate = tmp_path / "gate"
+    workflow = save_workflow(
+        database, ACME, chain("Again", {"type": "probe", "config": {"gate": str(gate)}})
+    )
     services.steward()
     parent = services.worker()
     before = wait_for_workers(database, parent.pid, 2)
-    killed = min(before)
+    id = queue(database, ACME, workflow).id
+
+    def carrier() -> int | None:
+        with database.for_platform() as session:
+            name = session.scalar(
+                text("select worker from runs where closed_at is null and started_at is not null")
+            )
+        return int(name.split()[-1]) if name else None
+
+    killed = wait_for("it running", carrier)
+    os.kill(killed, signal.SIGSTOP)  # so that it renews nothing any more
+    with database.for_platform() as session:
+        session.execute(text("update runs set lease_expires_at = now() + interval '1 hour'"))
     os.kill(killed, signal.SIGKILL)
-    wait_for("its end", lambda: killed not in children_of(parent.pid))
+    gate.touch()
+    (execution,) = wait_until_final(database, ACME, [id], timeout_s=60)
+    assert (execution.status, execution.attempt) == (ExecutionStatus.COMPLETED, 2)
     after = wait_for_workers(database, parent.pid, 2)
     assert len(after - before) == 1
     assert killed not in after
-    (execution,) = wait_until_final(database, ACME, [queue(database, ACME, workflow).id])
-    assert execution.status is ExecutionStatus.COMPLETED
 
 
 def test_a_killed_parent_leaves_no_worker_behind(services: Services, database: Database):
