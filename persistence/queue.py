@@ -19,7 +19,7 @@ from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import ClaimedRun
 from persistence.runs import add_run
 from persistence.sessions import PlatformSession
-from persistence.tables import ExecutionRow, OrganizationRow
+from persistence.tables import OrganizationRow
 
 _DEFAULT_RULES = Rules()
 # Counting on would cost more than it tells: a tenth of this is the largest batch there is.
@@ -81,6 +81,10 @@ select o.paused_at is null and w.paused_at is null
         where closed_at is null and workflow_id = w.id), true)
 from organizations o join workflows w on w.org_id = o.id
 where o.id = :org_id and w.id = :workflow_id
+""")
+_CARRY = text("""
+update executions set run_id = :run_id, lease_token = :lease_token
+where org_id = :org_id and id = any(:ids)
 """)
 _COUNT = text(f"""
 select count(*) from (
@@ -243,9 +247,8 @@ def _take(
         size=len(ids),
     )
     session.execute(
-        update(ExecutionRow)
-        .where(ExecutionRow.org_id == line.org_id, ExecutionRow.id.in_(ids))
-        .values(run_id=run.id, lease_token=run.lease_token)
+        _CARRY,
+        {"org_id": line.org_id, "ids": ids, "run_id": run.id, "lease_token": run.lease_token},
     )
     waiting[line.org_id] -= len(ids)
     return ClaimedRun(run, ids, Trigger(rows[0].trigger))
