@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, func, or_, text, update
+from sqlalchemy import ColumnElement, case, func, or_, text, update
 
 from domain.audit import AuditEntry
 from domain.executions import ExecutionError, ExecutionStatus, sources
@@ -197,7 +197,8 @@ def requeue_executions(
 ) -> int:
     """Give a lost run's executions back to the queue, one attempt later; return how many.
 
-    They keep their status: nothing that has run becomes PENDING again.
+    They keep their status: nothing that has run becomes PENDING again. What was paused runs on,
+    as the run that somebody could resume is gone.
     """
     rows = session.execute(
         update(ExecutionRow)
@@ -206,7 +207,18 @@ def requeue_executions(
             ExecutionRow.run_id == run_id,
             ExecutionRow.completed_at.is_(None),
         )
-        .values(run_id=None, lease_token=None, attempt=ExecutionRow.attempt + 1)
+        .values(
+            run_id=None,
+            lease_token=None,
+            attempt=ExecutionRow.attempt + 1,
+            status=case(
+                (
+                    ExecutionRow.status == ExecutionStatus.PAUSED.value,
+                    ExecutionStatus.RUNNING.value,
+                ),
+                else_=ExecutionRow.status,
+            ),
+        )
         .returning(ExecutionRow.id, ExecutionRow.requested_by, ExecutionRow.attempt)
     ).all()
     entries = [

@@ -92,6 +92,13 @@ def add_execution(
     return to_execution(added)
 
 
+def find_by_key(session: OrgSession, idempotency_key: str) -> Execution | None:
+    """Find the execution that was queued under a key."""
+    query = select(ExecutionRow).where(ExecutionRow.idempotency_key == idempotency_key)
+    row = session.scalar(query)
+    return to_execution(row) if row else None
+
+
 def get_execution(session: OrgSession, execution_id: ExecutionId) -> Execution:
     """Read one execution whole.
 
