@@ -13,13 +13,13 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.objects import StateType as PrefectStateType
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 
 from domain.errors import TenantryError
 from domain.executions import ExecutionStatus, LeaseLost
 from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
-from flows.adopt import Refusal, adopt_flow_run
+from flows.adopt import HeldElsewhere, Queued, Refusal, adopt_flow_run
 from flows.carried import CarriedRun, carried_out, find_carried
 from flows.compiler import CompiledWorkflow
 from flows.engine import run_handed_over, run_made
@@ -35,10 +35,12 @@ from flows.runtime import Runtime
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
+from persistence.runs import end_lease
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
 _DATABASE_PAUSE_S = 1.0
+_HELD_PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -83,15 +85,20 @@ class Carrier:
 
     async def carry_handed_over(self, flow_run: FlowRun) -> None:
         """Carry out a flow run that Prefect handed over, or end it there with the reason."""
-        platform_flow = await self._find_platform_flow(flow_run)
-        if platform_flow is not None:
-            engine = run_flow(platform_flow, flow_run=flow_run, return_type="state")
-            await cast(Awaitable[object], engine)
-            return
         adopted = await self._adopt(flow_run)
+        if isinstance(adopted, Refusal) and adopted.is_unknown:
+            platform_flow = await self._find_platform_flow(flow_run)
+            if platform_flow is not None:
+                engine = run_flow(platform_flow, flow_run=flow_run, return_type="state")
+                await cast(Awaitable[object], engine)
+                return
         if isinstance(adopted, Refusal):
             _LOG.warning("flow run %s refused: %s", flow_run.id, adopted.message)
             state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
+            await self.client.set_flow_run_state(flow_run.id, state, force=True)
+        elif isinstance(adopted, Queued):
+            message = f"A limit is reached: it waits in Tenantry as {adopted.execution_id}."
+            state = Completed(name="Queued", message=message)
             await self.client.set_flow_run_state(flow_run.id, state, force=True)
         else:
             await self.carry(adopted, flow_run)
@@ -102,13 +109,18 @@ class Carrier:
         deployment = await self.client.read_deployment(flow_run.deployment_id)
         return PLATFORM_FLOWS.get(deployment.entrypoint or "")
 
-    async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal:
-        return await asyncio.to_thread(
-            keep_trying,
-            lambda: adopt_flow_run(
-                self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
-            ),
-        )
+    async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal | Queued:
+        while True:
+            adopted = await asyncio.to_thread(
+                keep_trying,
+                lambda: adopt_flow_run(
+                    self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
+                ),
+            )
+            if not isinstance(adopted, HeldElsewhere):
+                return adopted
+            # It was resumed at once, or its worker was lost while it left it: its lease ends.
+            await asyncio.sleep(_HELD_PAUSE_S)
 
     async def start(self, claimed: ClaimedRun) -> None:
         """Create a claimed run's flow run in Prefect and carry it out.
@@ -245,7 +257,8 @@ class Carrier:
             # Before the engine says anything: from whom the run was taken, Prefect hears nothing.
             await noted
         try:
-            if noted is None:
+            if noted is None and (flow_run.run_count or not flow_run.auto_scheduled):
+                # Somebody may have given it settings of its own, or has it go on where it was.
                 await run_handed_over(self.client, compiled.flow, flow_run)
             else:
                 await run_made(self.client, compiled.flow, flow_run, carried)
@@ -257,6 +270,9 @@ class Carrier:
             if latest is PrefectStateType.CANCELLING:
                 # Cancelled before it ran: nobody else would ever end it.
                 await self._finish_stopped(run, flow_run.id, Cancelled())
+            elif isinstance(signal, Pause):
+                # Whoever resumes it need not wait for the lease to end.
+                await asyncio.to_thread(keep_trying, lambda: _let_go(self.runtime, run))
 
     def _begin_preparing(self, run: Run) -> "asyncio.Task[_Prepared]":
         return self._begin(asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run)))
@@ -298,6 +314,11 @@ class Carrier:
 
 
 _Prepared = tuple[CompiledWorkflow, OpenedRun]
+
+
+def _let_go(runtime: Runtime, run: Run) -> None:
+    with runtime.database.for_platform() as session:
+        end_lease(session, run)
 
 
 def _prepare(runtime: Runtime, run: Run) -> _Prepared:

@@ -6,6 +6,7 @@ ours takes executions from the queue.
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Coroutine
@@ -29,12 +30,18 @@ from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier
 from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
+from deployments.prefect_outages import PatientTransport, wait_out_outages
 from deployments.settings import Settings, load_settings
 from deployments.wiring import open_database_of
 from domain.fairness import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
+
+_LOG = logging.getLogger("tenantry.worker")
+# Requests that come at once come within this time; it is what a batch of one that comes alone waits
+# for others.
+_OPENING_S = 0.25
 
 
 class TenantryJobConfiguration(BaseJobConfiguration):
@@ -61,13 +68,14 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not kwargs.get("name"):
-            kwargs["name"] = worker_name()
+            kwargs["name"] = worker_name(os.getpid())
         # A run handed over early would hold a slot, and a lease, until its time has come.
         if kwargs.get("prefetch_seconds") is None:
             kwargs["prefetch_seconds"] = 0
         super().__init__(*args, **kwargs)
         self._loops: list[asyncio.Task[None]] = []
         self._carrier: Carrier | None = None
+        self._transport: PatientTransport | None = None
 
     @property
     def carrier(self) -> Carrier:
@@ -96,6 +104,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        self._transport = wait_out_outages(context.client)
         # And for the little that the engine asks without awaiting it.
         self._exit_stack.enter_context(SyncClientContext.get_or_create())
         await ensure_pool(context.client)
@@ -127,6 +136,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     async def _wind_down(self) -> None:
         if self._carrier is not None:
             await self._carrier.drain(load_settings(os.environ).drain_grace_s)
+        if self._transport is not None:
+            self._transport.stop_waiting()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -145,12 +156,43 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         await self.carrier.carry_handed_over(flow_run)
         return TenantryResult(identifier=place, status_code=0)
 
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Carry out a run that the pool gave out, once Prefect agrees that it is this worker's.
+
+        Prefect's own way reads deployment, flow and pool for a configuration of the process that
+        it would start, and writes labels and a process id: a dozen calls for each run, where this
+        process needs to ask once.
+        """
+        try:
+            is_ours = await self._propose_pending_state(flow_run)
+            # From here on the pool gives it out no more.
+            self._forget_submitting(flow_run)
+            if is_ours:
+                await self.carrier.carry_handed_over(flow_run)
+        except Exception:
+            # The worker must go on with its other runs. What becomes of this one the steward sees
+            # to: it may have ended already, and Prefect would take a crash over that.
+            _LOG.exception("flow run %s broke off", flow_run.id)
+        finally:
+            self._forget_submitting(flow_run)
+            self._release_limit_slot(flow_run.id)
+
+    def _forget_submitting(self, flow_run: FlowRun) -> None:
+        self._submitting_flow_run_ids.discard(flow_run.id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+
     def _start_loops(self, settings: Settings, carrier: Carrier) -> None:
         loops: tuple[Coroutine[Any, Any, None], ...] = (
             take_work(
                 carrier,
                 poll_s=settings.poll_interval_s,
-                rules=Rules(ageing_s=settings.ageing_s, max_batch=settings.max_batch),
+                rules=Rules(
+                    ageing_s=settings.ageing_s,
+                    max_batch=settings.max_batch,
+                    opening_s=_OPENING_S,
+                    is_in_step=True,
+                ),
             ),
             listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),
@@ -160,6 +202,6 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
 
-def worker_name() -> str:
-    """Name this process's worker: unique among those that run, and telling."""
-    return f"tenantry {socket.gethostname()} {os.getpid()}"
+def worker_name(pid: int) -> str:
+    """Name the worker of one of this machine's processes: unique among those that run."""
+    return f"tenantry {socket.gethostname()} {pid}"

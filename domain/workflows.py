@@ -208,7 +208,7 @@ class WorkflowDefinition(_Part):
 
     def exits(self) -> tuple[str, ...]:
         """List the agents that lead to no other: their answers are the workflow's."""
-        return tuple(name for name, targets in self._successors.items() if not targets)
+        return self._exits
 
     def as_json(self) -> JsonObject:
         """Write the definition out, defaults included, so that later defaults change nothing."""
@@ -241,6 +241,10 @@ class WorkflowDefinition(_Part):
         return successors_of(
             self._agents_by_name, [(edge.source, edge.target) for edge in self.edges]
         )
+
+    @cached_property
+    def _exits(self) -> tuple[str, ...]:
+        return tuple(name for name, targets in self._successors.items() if not targets)
 
     @cached_property
     def _predecessors(self) -> Mapping[str, tuple[str, ...]]:

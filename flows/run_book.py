@@ -22,7 +22,7 @@ from domain.runs import Run
 from domain.workflows import AgentNode, WorkflowDefinition
 from flows.calling_off import call_off
 from flows.decision import ending_called_off, is_retryable, last_answers
-from persistence.agent_runs import add_agent_runs, list_agent_runs
+from persistence.agent_runs import add_agent_runs, list_answers
 from persistence.executions import list_carried
 from persistence.patience import keep_trying
 from persistence.runs import hold_lease
@@ -262,8 +262,7 @@ def read_carried_work(session: OrgSession, run: Run) -> CarriedWork:
     """Read what a run carries. Nothing is written."""
     read_at = time.monotonic()
     executions = list_carried(session, run.id)
-    answers = list_agent_runs(session, [e.id for e in executions if e.status not in FINAL])
-    return CarriedWork(executions, answers, read_at)
+    return CarriedWork(executions, list_answers(session, run.id), read_at)
 
 
 def open_book(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import ColumnElement, Row, select, text
 
 from domain.agent_runs import AgentRun
 from domain.errors import ErrorCode
@@ -14,7 +14,7 @@ from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from domain.runs import Run
 from persistence.runs import hold_lease
 from persistence.sessions import OrgSession
-from persistence.tables import AgentRunRow
+from persistence.tables import AgentRunRow, ExecutionRow
 
 
 def add_agent_runs(
@@ -67,10 +67,22 @@ on conflict do nothing
 
 def list_agent_runs(session: OrgSession, ids: Sequence[ExecutionId]) -> list[AgentRun]:
     """List all agent runs of some executions, by start."""
+    return _list(session, AgentRunRow.execution_id.in_(ids))
+
+
+def list_answers(session: OrgSession, run_id: RunId) -> list[AgentRun]:
+    """List what agents have answered, in this run or before, for a run's unfinished executions."""
+    carried = select(ExecutionRow.id).where(
+        ExecutionRow.run_id == run_id, ExecutionRow.completed_at.is_(None)
+    )
+    return _list(session, AgentRunRow.execution_id.in_(carried))
+
+
+def _list(session: OrgSession, which: ColumnElement[bool]) -> list[AgentRun]:
     # Columns and not objects: a run's worth of them is read at once.
     query = (
         select(*AgentRunRow.__table__.columns)
-        .where(AgentRunRow.execution_id.in_(ids))
+        .where(which)
         .order_by(AgentRunRow.started_at, AgentRunRow.attempt)
     )
     return [_to_agent_run(row) for row in session.execute(query)]

@@ -37,39 +37,26 @@ def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
     key = cast(bytes, session.info["audit_key"])
     head = _lock_head(session)
     seq, previous = head.seq, head.hash
-    ids: list[AuditId] = []
-    hashes: list[bytes] = []
     origin = session.origin
-    sealed_entries: list[AuditEntry] = []
+    rows: list[JsonObject] = []
     for given in entries:
         entry = replace(given, ip_address=origin.ip_address, user_agent=origin.user_agent)
         seq, id = seq + 1, new_audit_id()
         previous = entry_hash(
             key, id=id, org_id=session.org_id, seq=seq, prev_hash=previous, entry=entry
         )
-        ids.append(id)
-        hashes.append(previous)
-        sealed_entries.append(entry)
+        rows.append(_to_row(id, entry, previous))
     session.execute(
         _APPEND,
         {
             "org_id": session.org_id,
             "ip_address": origin.ip_address,
             "user_agent": origin.user_agent,
-            "first_seq": head.seq + 1,
+            "seq": head.seq,
+            "hash": head.hash.hex(),
             "last_seq": seq,
             "last_hash": previous,
-            "ids": ids,
-            "hashes": hashes,
-            "prev_hashes": [head.hash, *hashes[:-1]],
-            "user_ids": [entry.user_id for entry in sealed_entries],
-            "actions": [entry.action for entry in sealed_entries],
-            "types": [entry.resource_type for entry in sealed_entries],
-            "resources": [entry.resource_id for entry in sealed_entries],
-            "details": [_to_json(entry.details) for entry in sealed_entries],
-            "successes": [entry.success for entry in sealed_entries],
-            "errors": [entry.error_message for entry in sealed_entries],
-            "times": [entry.timestamp for entry in sealed_entries],
+            "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
         },
     )
 
@@ -92,28 +79,40 @@ def note_act(session: OrgSession, action: str, id: str, details: JsonObject | No
     add_audit(session, [entry])
 
 
-# One statement, however many there are: the entries travel as arrays, one for each column.
+# One statement, however many there are: the entries travel as one JSON array, in their order. As
+# `json` and not `jsonb`, since details are hashed, and stored, as they are written.
 _APPEND = text("""
 with added as (
     insert into audit_logs (id, org_id, user_id, action, resource_type, resource_id, details,
         ip_address, user_agent, success, error_message, timestamp, seq, prev_hash, hash)
-    select id, :org_id, user_id, action, resource_type, resource_id, cast(details as json),
+    select id, :org_id, user_id, action, resource_type, resource_id, details,
         cast(:ip_address as text), cast(:user_agent as text), success, error_message, timestamp,
-        cast(:first_seq as bigint) + number - 1, prev_hash, hash
-    from unnest(
-        cast(:ids as text[]), cast(:user_ids as text[]), cast(:actions as text[]),
-        cast(:types as text[]), cast(:resources as text[]), cast(:details as text[]),
-        cast(:successes as boolean[]), cast(:errors as text[]), cast(:times as timestamptz[]),
-        cast(:prev_hashes as bytea[]), cast(:hashes as bytea[])
-    ) with ordinality as given(id, user_id, action, resource_type, resource_id, details, success,
-        error_message, timestamp, prev_hash, hash, number)
+        cast(:seq as bigint) + number,
+        decode(coalesce(lag(hash) over (order by number), cast(:hash as text)), 'hex'),
+        decode(hash, 'hex')
+    from rows from (json_to_recordset(cast(:rows as json)) as (
+        id text, user_id text, action text, resource_type text, resource_id text, details json,
+        success boolean, error_message text, timestamp timestamptz, hash text
+    )) with ordinality as given(id, user_id, action, resource_type, resource_id, details, success,
+        error_message, timestamp, hash, number)
 )
 update audit_heads set seq = :last_seq, hash = :last_hash where org_id = :org_id
 """)
 
 
-def _to_json(details: JsonObject) -> str:
-    return json.dumps(details, ensure_ascii=False, allow_nan=False)
+def _to_row(id: AuditId, entry: AuditEntry, hash: bytes) -> JsonObject:
+    return {
+        "id": id,
+        "user_id": entry.user_id,
+        "action": entry.action,
+        "resource_type": entry.resource_type,
+        "resource_id": entry.resource_id,
+        "details": entry.details,
+        "success": entry.success,
+        "error_message": entry.error_message,
+        "timestamp": entry.timestamp.isoformat(),
+        "hash": hash.hex(),
+    }
 
 
 def list_audit(

@@ -13,13 +13,12 @@ from domain.fairness import (
     WaitingLine,
     WorkerRoom,
     WorkflowShare,
-    share_of,
 )
 from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import ClaimedRun
 from persistence.runs import add_run
 from persistence.sessions import PlatformSession
-from persistence.tables import ExecutionRow, OrganizationRow
+from persistence.tables import OrganizationRow
 
 _DEFAULT_RULES = Rules()
 # Counting on would cost more than it tells: a tenth of this is the largest batch there is.
@@ -53,7 +52,10 @@ from line l cross join lateral (
 ) h
 """)
 _OPEN = text("""
-select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running
+select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running,
+    extract(epoch from clock_timestamp() - max(created_at))::float as newest_age_s,
+    bool_or(case when started_at is null then created_at > clock_timestamp() - interval '3 s'
+        else started_at > clock_timestamp() - interval '0.75 s' end) as has_begun
 from runs where closed_at is null group by 1, 2
 """)
 _ORGS = text("""
@@ -72,6 +74,19 @@ where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
     and workflow_version = :version and priority = :priority
     and (deadline is null or deadline > clock_timestamp())
 order by id limit :most for update skip locked
+""")
+_MAY_START = text("""
+select o.paused_at is null and w.paused_at is null
+    and coalesce(o.max_running > (select coalesce(sum(size), 0) from runs
+        where closed_at is null and org_id = o.id), true)
+    and coalesce(w.max_running > (select coalesce(sum(size), 0) from runs
+        where closed_at is null and workflow_id = w.id), true)
+from organizations o join workflows w on w.org_id = o.id
+where o.id = :org_id and w.id = :workflow_id
+""")
+_CARRY = text("""
+update executions set run_id = :run_id, lease_token = :lease_token
+where org_id = :org_id and id = any(:ids)
 """)
 _COUNT = text(f"""
 select count(*) from (
@@ -105,7 +120,7 @@ def claim_runs(
         return []
     if not session.execute(_HAS_WORK).scalar_one():
         return []
-    time = session.execute(text("select time from queue_clock for update")).scalar_one()
+    time = _hold_queue(session)
     # Only now, when nobody else claims, are the lines and what runs sure to fit each other.
     plan = _make_plan(session, claimant, rules, time)
     claimed: list[ClaimedRun] = []
@@ -119,6 +134,17 @@ def claim_runs(
     return claimed
 
 
+def may_start(session: PlatformSession, org_id: OrgId, workflow_id: WorkflowId) -> bool:
+    """Say whether the limits let one more execution start that did not come by the queue.
+
+    Claimers, and others who ask, wait until this transaction ends: what is started in it counts
+    for them.
+    """
+    _hold_queue(session)
+    found = session.execute(_MAY_START, {"org_id": org_id, "workflow_id": workflow_id})
+    return bool(found.scalar_one())
+
+
 def claim_run(
     session: PlatformSession, *, worker: str, lease_s: float, size: int = 1
 ) -> ClaimedRun | None:
@@ -126,6 +152,10 @@ def claim_run(
     claimant = Claimant(name=worker, lease_s=lease_s, runs=1, free_runs=1, free_executions=size)
     claimed = claim_runs(session, claimant, rules=Rules(max_batch=size))
     return claimed[0] if claimed else None
+
+
+def _hold_queue(session: PlatformSession) -> float:
+    return session.execute(text("select time from queue_clock for update")).scalar_one()
 
 
 def _list_lines(session: PlatformSession) -> list[WaitingLine]:
@@ -164,8 +194,11 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         for row in session.execute(_WORKFLOWS, {"ids": list(workflow_ids)})
     }
     for row in running:
-        orgs[OrgId(row.org_id)].running += row.running
-        orgs[OrgId(row.org_id)].runs += row.runs
+        org = orgs[OrgId(row.org_id)]
+        org.running += row.running
+        org.runs += row.runs
+        org.newest_run_age_s = min(org.newest_run_age_s, row.newest_age_s)
+        org.has_begun = org.has_begun or row.has_begun
         workflows[WorkflowId(row.workflow_id)].running += row.running
     open_runs = sum(row.runs for row in running)
     room = WorkerRoom(
@@ -190,11 +223,11 @@ def _take(
     waiting: dict[OrgId, int],
 ) -> ClaimedRun | None:
     line = pick.line
-    if line.org_id not in waiting:
-        counted = session.execute(_COUNT, {"org_id": line.org_id, "most": _MOST_COUNTED})
-        waiting[line.org_id] = counted.scalar_one()
-    taken = plan.orgs[line.org_id].taken
-    wanted = share_of(pick, waiting=waiting[line.org_id], taken=taken)
+    for org_id in (line.org_id, *plan.heavier_than(pick)):
+        if org_id not in waiting:
+            counted = session.execute(_COUNT, {"org_id": org_id, "most": _MOST_COUNTED})
+            waiting[org_id] = counted.scalar_one()
+    wanted = plan.size(pick, waiting)
     rows = session.execute(
         _TAKE,
         {
@@ -219,9 +252,8 @@ def _take(
         size=len(ids),
     )
     session.execute(
-        update(ExecutionRow)
-        .where(ExecutionRow.org_id == line.org_id, ExecutionRow.id.in_(ids))
-        .values(run_id=run.id, lease_token=run.lease_token)
+        _CARRY,
+        {"org_id": line.org_id, "ids": ids, "run_id": run.id, "lease_token": run.lease_token},
     )
     waiting[line.org_id] -= len(ids)
     return ClaimedRun(run, ids, Trigger(rows[0].trigger))
@@ -248,6 +280,14 @@ on conflict (name) do update set slots = excluded.slots, expires_at = excluded.e
 def note_worker(session: PlatformSession, name: str, *, slots: int, life_s: float) -> None:
     """Note that a worker lives, and how many runs it carries at most."""
     session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s})
+
+
+def is_worker_noted(session: PlatformSession, name: str) -> bool:
+    """Say whether a worker has given a sign of life of late."""
+    query = text(
+        "select exists (select from workers where name = :name and expires_at > clock_timestamp())"
+    )
+    return session.execute(query, {"name": name}).scalar_one()
 
 
 def forget_worker(session: PlatformSession, name: str) -> None:

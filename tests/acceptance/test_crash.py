@@ -19,6 +19,8 @@ from tests.support.factories import chain, save_workflow
 from tests.support.prefect_api import PrefectApi
 from tests.support.services import Services, wait_for, wait_until_final
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def twelve(database: Database, tmp_path) -> tuple[list[ExecutionId], str]:

@@ -127,6 +127,7 @@ def test_the_record_survives_a_restart_of_everything(first, home):
         assert again[name] == first["execution"][name], name
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_after_a_killed_demo_the_next_one_works_and_leaves_no_process(first, home):
     killed = subprocess.Popen(

@@ -16,6 +16,7 @@ from tests.support.services import Services, wait_for
 TAMPER = "update audit_logs set success = not success where org_id = 'org_globex' and seq = 1"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_nightly_flow_finds_the_organization_whose_trail_was_changed(
     services: Services, database: Database, cluster: Cluster

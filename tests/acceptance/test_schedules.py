@@ -15,6 +15,7 @@ from tests.support.prefect_api import PrefectApi
 from tests.support.services import Services, wait_for
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_minute_schedule_makes_executions_until_it_is_removed(
     services: Services, database: Database

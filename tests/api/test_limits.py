@@ -201,13 +201,15 @@ def test_refused_attempts_are_audited(api: Api, admin: httpx.Client):
         (entry["user_id"], *(entry["details"][name] for name in ("method", "route", "code")))
         for entry in found
     ]
-    assert shown == [
-        ("user_viewer", "GET", "/api/v1/audit", "permission.missing"),
+    # Each is written beside its answer: which comes first is not promised.
+    assert sorted(shown) == [
         ("user_admin", "DELETE", "/api/v1/tokens/{token_id}", "token.not_found"),
         ("user_admin", "POST", "/api/v1/tokens", "request.invalid"),
+        ("user_viewer", "GET", "/api/v1/audit", "permission.missing"),
     ]
     assert {entry["success"] for entry in found} == {False}
-    assert (found[0]["user_agent"], found[0]["ip_address"]) == ("probe/2", "127.0.0.1")
+    probe = next(entry for entry in found if entry["user_id"] == "user_viewer")
+    assert (probe["user_agent"], probe["ip_address"]) == ("probe/2", "127.0.0.1")
 
 
 def test_a_flood_of_refusals_does_not_fill_the_trail(database: Database):
@@ -256,7 +258,8 @@ def test_a_stream_ends_with_its_token(database: Database):
 
 def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Database):
     state = ApiState(database=database)
-    queue(database, ACME, simple_workflow(database, ACME))
+    workflow = simple_workflow(database, ACME)
+    execution = queue(database, ACME, workflow)
     with serve_with(database, counters=state.counters) as api:
         with api.client() as admin:
             admin.get("/tokens")
@@ -272,5 +275,9 @@ def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Datab
     assert "tenantry_open_runs 0.0" in shown
     assert "tenantry_lost_workers_total 0.0" in shown
     assert "tok_x" not in shown
-    assert ACME not in shown
+    # Organizations are named where it is said how each is served, and nowhere else.
+    named = [line for line in shown.splitlines() if ACME in line]
+    assert all(line.startswith("tenantry_org_") for line in named)
+    assert workflow.id not in shown
+    assert execution.id not in shown
     assert "xxxx" not in shown
