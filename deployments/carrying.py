@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import httpx
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -29,8 +30,8 @@ from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
 from flows.naming import run_name
 from flows.opening import OpenedRun, open_run
-from flows.patience import keep_asking
 from flows.platform import PLATFORM_FLOWS
+from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
@@ -39,7 +40,7 @@ from persistence.runs import end_lease
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
-_DATABASE_PAUSE_S = 1.0
+_PREFECT_PAUSE_S = 0.5
 _HELD_PAUSE_S = 1.0
 
 
@@ -150,13 +151,16 @@ class Carrier:
         """
         while True:
             try:
-                return await keep_asking(
-                    lambda: launch(self.client, self.runtime.database, claimed),
-                    what=f"run {claimed.run.id} not started",
-                )
+                return await launch(self.client, self.runtime.database, claimed)
+            except httpx.HTTPError as error:
+                if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+                    raise
+                kind = type(error).__name__
+                _LOG.warning("Prefect did not start run %s: %s", claimed.run.id, kind)
             except DatabaseUnreachable:
                 _LOG.warning("run %s not started: the database is away", claimed.run.id)
-            await asyncio.sleep(_DATABASE_PAUSE_S)
+            await asyncio.sleep(_PREFECT_PAUSE_S)
+            await wait_for_prefect()
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
@@ -259,7 +263,7 @@ class Carrier:
         try:
             if noted is None and (flow_run.run_count or not flow_run.auto_scheduled):
                 # Somebody may have given it settings of its own, or has it go on where it was.
-                await run_handed_over(self.client, compiled.flow, flow_run)
+                await run_handed_over(compiled.flow, flow_run)
             else:
                 await run_made(self.client, compiled.flow, flow_run, carried)
         except (Abort, Pause) as signal:

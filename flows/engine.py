@@ -1,73 +1,30 @@
-"""Prefect's engine in a worker: it waits for a Prefect that is away, and asks nothing twice.
+"""Prefect's engine in a process that has made the run itself: what it knows is not asked again.
 
 Each run costs the engine two calls before its first agent: it writes the flow's version and retry
 policy on the run, and it reads the run anew once it is Running. Here the first is sent when the
-run has ended, and the second is answered from what the state's own answer said; for runs that the
-worker has made itself.
+run has ended, and the second is answered from what the state's own answer said.
 """
 
+from collections.abc import Awaitable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas import OrchestrationResult
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.flow_engine import AsyncFlowRunEngine
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import AsyncFlowRunEngine, run_flow
 
 from flows.carried import CarriedRun
-from flows.patience import keep_asking
-
-T = TypeVar("T")
 
 
-class _PatientClient(PrefectClient):
-    """The process's client, over the same connections, for the engine of one run.
-
-    What the engine cannot tell Prefect it takes for the flow's own failure: a run all of whose
-    agents had answered would end as Failed there.
-    """
-
-    def __init__(self, shared: PrefectClient) -> None:
-        self.__dict__.update(shared.__dict__)
-        self._shared = shared
-
-    def follow(self, flow_run: FlowRun) -> None:
-        """Be told on which object the engine keeps the run's states."""
-
-    async def set_flow_run_state(
-        self, flow_run_id: UUID | str, state: State[T], force: bool = False
-    ) -> OrchestrationResult[T]:
-        """Propose a state, until Prefect answers: proposed twice, it has it twice."""
-        return await keep_asking(
-            lambda: self._shared.set_flow_run_state(flow_run_id, state, force),
-            what=f"flow run {flow_run_id} not set to {state.name}",
-        )
-
-    async def read_flow_run(self, flow_run_id: UUID) -> FlowRun:
-        """Read a run, once Prefect answers."""
-        return await keep_asking(
-            lambda: self._shared.read_flow_run(flow_run_id), what=f"flow run {flow_run_id} not read"
-        )
-
-    async def update_flow_run(
-        self, flow_run_id: UUID, *args: Any, **changes: Any
-    ) -> httpx.Response:
-        """Change a run, once Prefect answers."""
-        return await keep_asking(
-            lambda: self._shared.update_flow_run(flow_run_id, *args, **changes),
-            what=f"flow run {flow_run_id} not changed",
-        )
-
-
-class _EngineClient(_PatientClient):
-    """The client for a run that this process has made."""
+class _EngineClient(PrefectClient):
+    """The process's client, over the same connections, for the engine of one run."""
 
     def __init__(self, shared: PrefectClient, carried: CarriedRun, made: FlowRun) -> None:
-        super().__init__(shared)
-        self._carried, self._made = carried, made
+        self.__dict__.update(shared.__dict__)
+        self._shared, self._carried, self._made = shared, carried, made
         self._engine_run = made
 
     def follow(self, flow_run: FlowRun) -> None:
@@ -78,7 +35,7 @@ class _EngineClient(_PatientClient):
         """Give the run as it was made, in the state that Prefect has accepted since."""
         state = self._engine_run.state
         if flow_run_id != self._made.id or state is None or not state.is_running():
-            return await super().read_flow_run(flow_run_id)
+            return await self._shared.read_flow_run(flow_run_id)
         return self._made.model_copy(
             update={
                 "state": state,
@@ -106,9 +63,9 @@ class _EngineClient(_PatientClient):
 
 
 class _Engine(AsyncFlowRunEngine[..., Any]):
-    """Prefect's engine, with a client of ours."""
+    """Prefect's engine, with a client that spares it what is known."""
 
-    own: _PatientClient | None = None
+    own: _EngineClient | None = None
 
     @property
     def client(self) -> PrefectClient:
@@ -135,26 +92,24 @@ async def run_made(
     Raises:
         Abort, Pause: Prefect refused to start it, or somebody has suspended it.
     """
-    await _run(flow, flow_run, _EngineClient(client, carried, flow_run))
+    parameters = dict(flow_run.parameters)
+    engine = _Engine(flow=flow, parameters=parameters, flow_run=_unobserved(flow_run))
+    engine.own = _EngineClient(client, carried, flow_run)
+    async with engine.start():
+        while engine.is_running():
+            async with engine.run_context():
+                await engine.call_flow_fn()
 
 
-async def run_handed_over(client: PrefectClient, flow: Flow[..., Any], flow_run: FlowRun) -> None:
+async def run_handed_over(flow: Flow[..., Any], flow_run: FlowRun) -> None:
     """Run a flow for a run that Prefect has handed over, to its final state.
 
     Raises:
         Abort, Pause: Prefect refused to start it, or somebody has suspended it.
     """
-    await _run(flow, flow_run, _PatientClient(client))
-
-
-async def _run(flow: Flow[..., Any], flow_run: FlowRun, client: _PatientClient) -> None:
-    parameters = dict(flow_run.parameters)
-    engine = _Engine(flow=flow, parameters=parameters, flow_run=_unobserved(flow_run))
-    engine.own = client
-    async with engine.start():
-        while engine.is_running():
-            async with engine.run_context():
-                await engine.call_flow_fn()
+    # Typed for flows of every kind: an asynchronous one gives what can be awaited.
+    engine = run_flow(flow, flow_run=_unobserved(flow_run), return_type="state")
+    await cast(Awaitable[object], engine)
 
 
 def _unobserved(flow_run: FlowRun) -> FlowRun:
