@@ -14,6 +14,7 @@ import pytest
 from deployments.drift_report import check_drift
 from deployments.embedded.specs import PREFECT
 from domain.drift import Drift
+from domain.errors import ErrorCode
 from domain.executions import ExecutionNotFound
 from domain.ids import ExecutionId, OrgId
 from domain.waiting import find_blockers
@@ -24,6 +25,7 @@ from tests.chaos.client import Client
 from tests.chaos.clock import Clock
 from tests.chaos.evidence import (
     Evidence,
+    count_unfinished_tasks,
     find_broken_chains,
     list_unfinished_in_prefect,
     read_agent_runs,
@@ -66,16 +68,7 @@ def test_every_execution_ends_once_whatever_is_killed_or_cut_off(seed: int, tmp_
         finally:
             ground.keep_logs(tmp_path / "logs")
     spans = [after - before for before, after in pairwise(times)]
-    statuses = Counter(each.status for each in evidence.executions)
-    sys.stdout.write(
-        f"seed {seed}: {len(evidence.executions)} executions {dict(statuses)}, "
-        f"{len(plan)} faults ({done} kills met a process), "
-        f"{spans[0]:.0f} s of them, all ended {spans[1]:.0f} s and at rest {spans[2]:.0f} s later; "
-        f"{len(evidence.effects)} effects, {count_repeated(evidence.effects)} repeated; "
-        f"most attempts {max(e.attempt for e in evidence.executions)}, "
-        f"{sum(e.error_code == 'execution.lost' for e in evidence.executions)} lost; "
-        f"client met {dict(client.troubles)}\n"
-    )
+    sys.stdout.write(f"seed {seed}: {summarize(evidence, plan, done, spans, client)}\n")
     problems = [*client.refusals, *find_problems(evidence)]
     assert not problems, report(seed, plan, problems, tmp_path)
 
@@ -177,11 +170,30 @@ def gather(ground: Ground, client: Client, drift: Sequence[Drift]) -> Evidence:
             broken_chains=find_broken_chains(ground.database),
             open_runs=read_open_runs(connection),
             unfinished_in_prefect=list_unfinished_in_prefect(ground.settings.prefect_api_url or ""),
+            unfinished_tasks=count_unfinished_tasks(ground.settings.prefect_api_url or ""),
             drift=[str(each) for each in drift],
             effects=read_effects(ground.folder),
             answers=client.answers,
             max_attempts=ground.settings.max_attempts,
         )
+
+
+def summarize(
+    evidence: Evidence, plan: Sequence[Fault], kills: int, spans: Sequence[float], client: Client
+) -> str:
+    executions = evidence.executions
+    statuses = Counter(each.status for each in executions)
+    lost = sum(each.error_code == ErrorCode.EXECUTION_LOST.value for each in executions)
+    return (
+        f"{len(executions)} executions {dict(statuses)}, "
+        f"{len(plan)} faults ({kills} kills met a process) in {spans[0]:.0f} s, "
+        f"all ended {spans[1]:.0f} s and at rest {spans[2]:.0f} s later; "
+        f"{sum(each.attempt - 1 for each in executions)} times given back, "
+        f"most attempts {max(each.attempt for each in executions)}, {lost} lost; "
+        f"{len(evidence.effects)} effects, {count_repeated(evidence.effects)} repeated; "
+        f"{evidence.unfinished_tasks} task runs left open in Prefect; "
+        f"the client met {dict(client.troubles)}"
+    )
 
 
 def report(seed: int, plan: Sequence[Fault], problems: Sequence[str], folder: Path) -> str:

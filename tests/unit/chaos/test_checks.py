@@ -92,6 +92,7 @@ def honest() -> Evidence:
         broken_chains=[],
         open_runs=[],
         unfinished_in_prefect=[],
+        unfinished_tasks=0,
         drift=[],
         effects=[Effect("a", "First", 1, 7, NOON - 0.1)],
         answers=answers,
