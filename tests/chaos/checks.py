@@ -168,6 +168,8 @@ def check_prefect(evidence: Evidence) -> Iterable[str]:
         yield f"run {id} is open"
     for run in evidence.unfinished_in_prefect:
         yield f"Prefect has {run}"
+    if evidence.unfinished_tasks:
+        yield f"Prefect has {evidence.unfinished_tasks} tasks that have not ended"
     for drift in evidence.drift:
         yield f"drift: {drift}"
 

@@ -95,7 +95,7 @@ class Evidence:
     unfinished_in_prefect: Sequence[str]
     """Flow runs that are in no terminal state there."""
     unfinished_tasks: int
-    """Task runs there that are in none. They are told, and not checked: see the test."""
+    """How many task runs are in none."""
     drift: Sequence[str]
     effects: Sequence[Effect]
     answers: Sequence[Answer]

@@ -180,6 +180,7 @@ DOCTORED = {
     "Prefect has a run left": lambda evidence: replace(
         evidence, unfinished_in_prefect=["run_1 RUNNING"]
     ),
+    "Prefect has a task left": lambda evidence: replace(evidence, unfinished_tasks=1),
     "there is drift": lambda evidence: replace(evidence, drift=["counters_off"]),
 }
 
