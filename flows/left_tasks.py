@@ -31,7 +31,8 @@ from persistence.sessions import Database
 
 # Events come in batches, and a little late.
 _GRACE = timedelta(seconds=15)
-_ENDED = [StateType(type.value) for type in sorted(TERMINAL)]
+_ENDED = [type for type in StateType if type.value in TERMINAL]
+_NOT_ENDED = [type for type in StateType if type.value not in TERMINAL]
 
 
 async def end_left_tasks(client: PrefectClient, database: Database) -> int:
@@ -45,9 +46,7 @@ async def end_left_tasks(client: PrefectClient, database: Database) -> int:
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_ENDED))
         ),
         task_run_filter=TaskRunFilter(
-            state=TaskRunFilterState(
-                type=TaskRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
-            )
+            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=_NOT_ENDED))
         ),
         sort=TaskRunSort.ID_DESC,
         limit=PAGE,
