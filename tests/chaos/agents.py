@@ -57,7 +57,8 @@ class Unreliable(Agent[UnreliableConfig]):
         self, item: AgentInput, context: AgentContext[UnreliableConfig]
     ) -> AgentOutcome | AgentValue:
         modes = item.input_data["modes"]
-        mode, _, times = str(dict(modes).get(context.agent_name, "ok")).partition(":")  # type: ignore[call-overload]
+        told = modes.get(context.agent_name, "ok") if isinstance(modes, dict) else "ok"
+        mode, _, times = str(told).partition(":")
         folder = Path(context.config.folder)
         if mode == "boom":
             raise RuntimeError("an error of its own")

@@ -18,6 +18,7 @@ _PATIENCE_S = 240.0
 _PAUSE_S = 0.5
 _TIMEOUT_S = 15.0
 _AT_A_TIME = 48
+_MOST_BATCHES = 200
 
 
 @dataclass(slots=True)
@@ -50,10 +51,8 @@ class Client:
         async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", timeout=_TIMEOUT_S) as http:
 
             async def send(wish: Wish) -> None:
-                answer = Answer(wish)
-                self.answers.append(answer)
                 async with slots:
-                    await self._ask_for(http, answer)
+                    answer = await self._ask_until_accepted(http, wish)
                 if wish.cancel_after_s is not None and answer.is_accepted:
                     await asyncio.sleep(wish.cancel_after_s)
                     async with slots:
@@ -64,8 +63,22 @@ class Client:
                     await clock.wait_until(wish.at_s)
                     group.create_task(send(wish))
 
-    async def _ask_for(self, http: httpx.AsyncClient, answer: Answer) -> None:
-        wish = answer.wish
+    async def _ask_until_accepted(self, http: httpx.AsyncClient, wish: Wish) -> Answer:
+        answer = await self._ask_for(http, wish)
+        number = 0
+        # A batch has no key: one that was not answered is left, and another one is sent.
+        while wish.is_batch and not answer.is_accepted:
+            number += 1
+            if number == _MOST_BATCHES:
+                self.refusals.append(f"{wish.name}: not accepted in {_MOST_BATCHES} batches")
+                break
+            await asyncio.sleep(_PAUSE_S)
+            answer = await self._ask_for(http, wish.anew(number))
+        return answer
+
+    async def _ask_for(self, http: httpx.AsyncClient, wish: Wish) -> Answer:
+        answer = Answer(wish)
+        self.answers.append(answer)
         body: JsonObject = {"workflow_id": wish.workflow, "priority": wish.priority}
         if wish.is_batch:
             body |= {"inputs": list(wish.inputs), "batch_id": wish.name}
@@ -75,13 +88,14 @@ class Client:
             path = "/executions"
         found = await self._post(http, wish.org_id, path, body, tries=1 if wish.is_batch else None)
         if found is None:
-            return
+            return answer
         if found.status_code != HTTPStatus.ACCEPTED:
             self.refusals.append(f"{wish.name}: {found.status_code} {found.text[:300]}")
-            return
+            return answer
         answer.is_accepted = True
         said = found.json()
         answer.ids |= set(said["execution_ids"]) if wish.is_batch else {said["id"]}
+        return answer
 
     async def _cancel(self, http: httpx.AsyncClient, answer: Answer) -> None:
         (id,) = answer.ids

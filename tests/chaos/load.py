@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from domain.executions import ExecutionStatus
 from domain.ids import OrgId
@@ -19,6 +19,8 @@ _INPUTS_OF_BATCH = 50
 # People come in waves: what waits together shares a flow run.
 _WAVES_OF_ORG = 8
 _WAVE_S = 0.5
+# Larger than any number of the load itself.
+_ANEW = 1_000_000
 _CANCELLED_SHARE = 0.04
 _RETRIES = 3
 AGENTS: Mapping[str, Sequence[str]] = {
@@ -48,6 +50,11 @@ class Wish:
     def numbers(self) -> list[int]:
         """Give the numbers that its inputs carry; no other input has them."""
         return [number_of(given) for given in self.inputs]
+
+    def anew(self, times: int) -> "Wish":
+        """Make another wish of the same kind, with numbers and a name of its own."""
+        inputs = [{**given, "number": number_of(given) + _ANEW * times} for given in self.inputs]
+        return replace(self, name=f"{self.name}-{times}", inputs=inputs)
 
 
 def make_load(seed: int, *, length_s: float) -> list[Wish]:

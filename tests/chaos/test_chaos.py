@@ -186,6 +186,7 @@ def summarize(
     lost = sum(each.error_code == ErrorCode.EXECUTION_LOST.value for each in executions)
     return (
         f"{len(executions)} executions {dict(statuses)}, "
+        f"{sum(not answer.is_accepted for answer in evidence.answers)} batches unanswered, "
         f"{len(plan)} faults ({kills} kills met a process) in {spans[0]:.0f} s, "
         f"all ended {spans[1]:.0f} s and at rest {spans[2]:.0f} s later; "
         f"{sum(each.attempt - 1 for each in executions)} times given back, "

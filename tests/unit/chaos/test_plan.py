@@ -28,6 +28,14 @@ def test_every_service_is_killed_and_every_link_is_hit_in_every_way_there_is(see
     assert all(3 <= fault.at_s <= 60 for fault in plan)
 
 
+def test_a_wish_that_is_made_anew_shares_no_number_and_no_name():
+    (wish, *_) = [wish for wish in make_load(7, length_s=60) if wish.is_batch]
+    anew = [wish.anew(1), wish.anew(2)]
+    assert len({number for each in (wish, *anew) for number in each.numbers}) == 150
+    assert len({each.name for each in (wish, *anew)}) == 3
+    assert anew[0].numbers[0] > 3_000
+
+
 def test_a_plan_is_written_down_with_its_seed():
     plan = make_plan(7, length_s=60)
     lines = describe_plan(7, plan).splitlines()
