@@ -26,6 +26,8 @@ class Link:
     mode: FaultKind | None = None
     """The fault that lasts; `None`: everything passes."""
     delay_s: float = 0.0
+    hits: int = 0
+    """How often a fault met something: a connection, or something sent."""
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -35,6 +37,7 @@ class Link:
         to_server: asyncio.StreamWriter | None = None
         try:
             if self.mode is FaultKind.REFUSE:
+                self.hits += 1
                 _reset(to_client)
                 return
             try:
@@ -76,12 +79,14 @@ class Link:
         self._changed = asyncio.Event()
 
     def _reset_all(self) -> None:
+        self.hits += len(self._connections)
         for writer in list(self._connections):
             _reset(writer)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(_CHUNK):
+                self.hits += self.mode is not None
                 if self.mode is FaultKind.BLACKHOLE:
                     continue
                 while self.mode is FaultKind.HOLD:
@@ -112,6 +117,10 @@ class FaultProxy:
     def end(self, client: str, server: str) -> None:
         """End whatever fault a link has."""
         self._run(self._links[client, server].end())
+
+    def count_hits(self) -> int:
+        """Count how often a fault met something."""
+        return sum(link.hits for link in self._links.values())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)

@@ -65,11 +65,19 @@ def test_every_execution_ends_once_whatever_is_killed_or_cut_off(seed: int, tmp_
             drift = wait_for_rest(ground)
             times.append(time.monotonic())
             evidence = gather(ground, client, drift)
+            hits = ground.proxy.count_hits()
         finally:
             ground.keep_logs(tmp_path / "logs")
     spans = [after - before for before, after in pairwise(times)]
-    sys.stdout.write(f"seed {seed}: {summarize(evidence, plan, done, spans, client)}\n")
+    sys.stdout.write(
+        f"seed {seed}: {summarize(evidence, plan, spans, client)} "
+        f"{done} kills met a process, and network faults {hits} connections and messages.\n"
+    )
+    planned = sum(fault.kind is FaultKind.KILL for fault in plan)
     problems = [*client.refusals, *find_problems(evidence)]
+    if 2 * done < planned or not hits:
+        # Nothing is shown by a run in which hardly anything happened.
+        problems.append(f"{done} of {planned} kills met a process, network faults {hits}")
     assert not problems, report(seed, plan, problems, tmp_path)
 
 
@@ -179,7 +187,7 @@ def gather(ground: Ground, client: Client, drift: Sequence[Drift]) -> Evidence:
 
 
 def summarize(
-    evidence: Evidence, plan: Sequence[Fault], kills: int, spans: Sequence[float], client: Client
+    evidence: Evidence, plan: Sequence[Fault], spans: Sequence[float], client: Client
 ) -> str:
     executions = evidence.executions
     statuses = Counter(each.status for each in executions)
@@ -187,12 +195,12 @@ def summarize(
     return (
         f"{len(executions)} executions {dict(statuses)}, "
         f"{sum(not answer.is_accepted for answer in evidence.answers)} batches unanswered, "
-        f"{len(plan)} faults ({kills} kills met a process) in {spans[0]:.0f} s, "
+        f"{len(plan)} faults in {spans[0]:.0f} s, "
         f"all ended {spans[1]:.0f} s and at rest {spans[2]:.0f} s later; "
         f"{sum(each.attempt - 1 for each in executions)} times given back, "
         f"most attempts {max(each.attempt for each in executions)}, {lost} lost; "
         f"{len(evidence.effects)} effects, {count_repeated(evidence.effects)} repeated; "
-        f"the client met {dict(client.troubles)}"
+        f"the client met {dict(client.troubles)};"
     )
 
 

@@ -80,8 +80,9 @@ def hears_nothing(connection: socket.socket) -> bool:
     return False
 
 
-def test_everything_passes_without_a_fault(line: socket.socket):
+def test_everything_passes_without_a_fault(proxy: FaultProxy, line: socket.socket):
     assert say(line, b"again") == b"again"
+    assert proxy.count_hits() == 0
 
 
 def test_a_reset_ends_what_is_open_and_nothing_more(
@@ -136,6 +137,7 @@ def test_a_delay_makes_an_answer_late(proxy: FaultProxy, line: socket.socket):
     line.sendall(b"slow")
     assert hears_nothing(line)
     assert line.recv(4096) == b"slow"
+    assert proxy.count_hits() == 2
 
 
 def test_a_fault_hits_its_own_link_only(proxy: FaultProxy, port: int, echo_port: int):
