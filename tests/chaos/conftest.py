@@ -6,9 +6,15 @@ import random
 import pytest
 
 
+def pytest_configure() -> None:
+    # Drawn anew without one: each run looks somewhere else, and says where. In the environment, so
+    # that processes which share the tests draw one.
+    if not os.environ.get("CHAOS_SEED"):
+        os.environ["CHAOS_SEED"] = str(random.randint(1, 999_999))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
-        # Drawn anew without one: each run looks somewhere else, and says where.
-        first = int(os.environ.get("CHAOS_SEED") or random.randint(1, 999_999))
-        seeds = range(first, first + int(os.environ.get("CHAOS_SEEDS") or 1))
+        first, count = int(os.environ["CHAOS_SEED"]), int(os.environ.get("CHAOS_SEEDS") or 1)
+        seeds = range(first, first + count)
         metafunc.parametrize("seed", seeds, ids=[f"seed-{seed}" for seed in seeds])
