@@ -17,6 +17,7 @@ from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
 from flows.carried import find_carried
 from flows.fencing import find_lease
+from flows.giving_way import give_way
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime, get_runtime
@@ -39,10 +40,17 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
     carried.states.append(to_run_state(state))
     told = list(carried.states)
     if state.is_running():
-        carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
+        carried.do_beside(_mirror(runtime, carried.run, flow_run, told, size=carried.size))
         return
     carried.begin_end()
-    await _mirror(runtime, carried.run, flow_run, told, definition=carried.definition)
+    await _mirror(
+        runtime,
+        carried.run,
+        flow_run,
+        told,
+        definition=carried.definition,
+        size=carried.size,
+    )
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -69,7 +77,9 @@ async def _mirror(
     states: Sequence[RunState],
     *,
     definition: WorkflowDefinition | None = None,
+    size: int = 1,
 ) -> None:
+    await give_way(size)
     try:
         await asyncio.to_thread(
             apply,
