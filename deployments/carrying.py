@@ -14,13 +14,13 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.objects import StateType as PrefectStateType
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 
 from domain.errors import TenantryError
 from domain.executions import ExecutionStatus, LeaseLost
 from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
-from flows.adopt import Refusal, adopt_flow_run
+from flows.adopt import HeldElsewhere, Queued, Refusal, adopt_flow_run
 from flows.carried import CarriedRun, carried_out, find_carried
 from flows.compiler import CompiledWorkflow
 from flows.engine import run_handed_over, run_made
@@ -36,10 +36,12 @@ from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
+from persistence.runs import end_lease
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
 _PREFECT_PAUSE_S = 0.5
+_HELD_PAUSE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -95,6 +97,10 @@ class Carrier:
             _LOG.warning("flow run %s refused: %s", flow_run.id, adopted.message)
             state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
             await self.client.set_flow_run_state(flow_run.id, state, force=True)
+        elif isinstance(adopted, Queued):
+            message = f"A limit is reached: it waits in Tenantry as {adopted.execution_id}."
+            state = Completed(name="Queued", message=message)
+            await self.client.set_flow_run_state(flow_run.id, state, force=True)
         else:
             await self.carry(adopted, flow_run)
 
@@ -104,13 +110,18 @@ class Carrier:
         deployment = await self.client.read_deployment(flow_run.deployment_id)
         return PLATFORM_FLOWS.get(deployment.entrypoint or "")
 
-    async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal:
-        return await asyncio.to_thread(
-            keep_trying,
-            lambda: adopt_flow_run(
-                self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
-            ),
-        )
+    async def _adopt(self, flow_run: FlowRun) -> ClaimedRun | Refusal | Queued:
+        while True:
+            adopted = await asyncio.to_thread(
+                keep_trying,
+                lambda: adopt_flow_run(
+                    self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
+                ),
+            )
+            if not isinstance(adopted, HeldElsewhere):
+                return adopted
+            # It was resumed at once, or its worker was lost while it left it: its lease ends.
+            await asyncio.sleep(_HELD_PAUSE_S)
 
     async def start(self, claimed: ClaimedRun) -> None:
         """Create a claimed run's flow run in Prefect and carry it out.
@@ -263,6 +274,9 @@ class Carrier:
             if latest is PrefectStateType.CANCELLING:
                 # Cancelled before it ran: nobody else would ever end it.
                 await self._finish_stopped(run, flow_run.id, Cancelled())
+            elif isinstance(signal, Pause):
+                # Whoever resumes it need not wait for the lease to end.
+                await asyncio.to_thread(keep_trying, lambda: _let_go(self.runtime, run))
 
     def _begin_preparing(self, claimed: ClaimedRun) -> "asyncio.Task[_Prepared]":
         async def prepare() -> _Prepared:
@@ -312,6 +326,11 @@ class Carrier:
 
 
 _Prepared = tuple[CompiledWorkflow, OpenedRun]
+
+
+def _let_go(runtime: Runtime, run: Run) -> None:
+    with runtime.database.for_platform() as session:
+        end_lease(session, run)
 
 
 def _prepare(runtime: Runtime, run: Run) -> _Prepared:

@@ -2,43 +2,88 @@
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from deployments.carrying import Carrier
 from domain.errors import TenantryError
+from domain.ids import RunId
 from flows.agent_task import mark_lost
 from persistence.queue import note_worker
 from persistence.runs import renew_leases
 
 _LOG = logging.getLogger("tenantry.worker")
+# After a renewal that failed: the leases may end soon.
+_RETRY_S = 0.5
+# An agent may keep the event loop busy for so long; who is silent for longer hangs for good, and
+# its runs are better off elsewhere.
+_STALLED_S = 30.0
+_BEAT_S = 1.0
 
 
 async def keep_leases(carrier: Carrier, *, lease_s: float) -> None:
     """Renew all leases in one statement, three times a lease; runs until it is cancelled.
 
-    In a thread of its own: behind the queries of busy runs it would come too late.
+    In a thread of its own: behind an agent that does not let go, and behind the queries of busy
+    runs, it would come too late.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="leases") as thread:
-        await _keep(carrier, lease_s, thread)
+    keeper = _Keeper(carrier, lease_s, asyncio.get_running_loop())
+    thread = threading.Thread(target=keeper.keep, name="leases", daemon=True)
+    thread.start()
+    try:
+        while True:
+            keeper.beat_at = time.monotonic()
+            await asyncio.sleep(_BEAT_S)
+    finally:
+        keeper.stopped.set()
+        await asyncio.to_thread(thread.join)
 
 
-async def _keep(carrier: Carrier, lease_s: float, thread: ThreadPoolExecutor) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        tokens = {live.run.lease_token: live.run.id for live in carrier.live.values()}
-        try:
-            lost = await loop.run_in_executor(thread, _renew, carrier, list(tokens), lease_s)
-        except TenantryError as error:
-            _LOG.warning("leases not renewed: %s", error.message)
-            lost = frozenset[UUID]()
+@dataclass(slots=True)
+class _Keeper:
+    """What the thread and the event loop tell each other."""
+
+    carrier: Carrier
+    lease_s: float
+    loop: asyncio.AbstractEventLoop
+    stopped: threading.Event = field(default_factory=threading.Event)
+    beat_at: float = field(default_factory=time.monotonic)
+    """When the event loop last got round to saying so."""
+
+    def keep(self) -> None:
+        """Renew the leases until told to stop."""
+        pause_s = 0.0
+        while not self.stopped.wait(pause_s):
+            pause_s = self.lease_s / 3
+            if time.monotonic() - self.beat_at > max(_STALLED_S, self.lease_s):
+                _LOG.error("this worker hangs: its leases are left to end")
+                continue
+            try:
+                self._renew_all()
+            except TenantryError as error:
+                pause_s = min(_RETRY_S, pause_s)
+                _LOG.warning("leases not renewed: %s", error.message)
+            except Exception:
+                # It must go on: without it this worker would lose all that it does.
+                _LOG.exception("renewing leases failed")
+
+    def _renew_all(self) -> None:
+        carrier = self.carrier
+        # A copy in one step: the event loop adds and removes runs meanwhile.
+        tokens = {live.run.lease_token: live.run.id for live in list(carrier.live.values())}
+        lost = _renew(carrier, list(tokens), self.lease_s)
         for token in lost:
-            live = carrier.live.get(tokens[token])
-            if live is not None and live.engine is not None and not live.engine.done():
-                _LOG.warning("run %s was taken from this worker", live.run.id)
-                mark_lost(live.run.id)
-                live.engine.cancel()
-        await asyncio.sleep(lease_s / 3)
+            self.loop.call_soon_threadsafe(_stop_lost, carrier, tokens[token])
+
+
+def _stop_lost(carrier: Carrier, run_id: RunId) -> None:
+    live = carrier.live.get(run_id)
+    if live is not None and live.engine is not None and not live.engine.done():
+        _LOG.warning("run %s was taken from this worker", run_id)
+        mark_lost(run_id)
+        live.engine.cancel()
 
 
 def _renew(carrier: Carrier, tokens: list[UUID], lease_s: float) -> frozenset[UUID]:

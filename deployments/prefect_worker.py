@@ -31,6 +31,7 @@ from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier
 from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
+from deployments.prefect_outages import PatientTransport, wait_out_outages
 from deployments.settings import Settings, load_settings
 from deployments.wiring import open_database_of
 from domain.fairness import Rules
@@ -72,13 +73,14 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not kwargs.get("name"):
-            kwargs["name"] = worker_name()
+            kwargs["name"] = worker_name(os.getpid())
         # A run handed over early would hold a slot, and a lease, until its time has come.
         if kwargs.get("prefetch_seconds") is None:
             kwargs["prefetch_seconds"] = 0
         super().__init__(*args, **kwargs)
         self._loops: list[asyncio.Task[None]] = []
         self._carrier: Carrier | None = None
+        self._transport: PatientTransport | None = None
 
     @property
     def carrier(self) -> Carrier:
@@ -108,6 +110,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
+        self._transport = wait_out_outages(context.client)
         # And for the little that the engine asks without awaiting it.
         self._exit_stack.enter_context(SyncClientContext.get_or_create())
         await ensure_pool(context.client)
@@ -139,6 +142,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     async def _wind_down(self) -> None:
         if self._carrier is not None:
             await self._carrier.drain(load_settings(os.environ).drain_grace_s)
+        if self._transport is not None:
+            self._transport.stop_waiting()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -203,6 +208,6 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
 
-def worker_name() -> str:
-    """Name this process's worker: unique among those that run, and telling."""
-    return f"tenantry {socket.gethostname()} {os.getpid()}"
+def worker_name(pid: int) -> str:
+    """Name the worker of one of this machine's processes: unique among those that run."""
+    return f"tenantry {socket.gethostname()} {pid}"

@@ -15,11 +15,12 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 
 from deployments.settings import Settings
+from deployments.steadiness import Steadiness
 from domain.clock import utc_now
 from domain.drift import DriftKind
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import RunId
-from flows.calling_off import call_off_waiting
+from flows.calling_off import call_off_suspended, call_off_waiting
 from flows.deployment_drift import find_deployment_drift, repair_deployment
 from flows.publish import ensure_pool, publish_all
 from flows.reconcile import recover_lost, recover_stuck
@@ -53,6 +54,7 @@ class Rounds:
     client: PrefectClient
     database: Database
     settings: Settings
+    steadiness: Steadiness
     number: int = 0
     missing: set[RunId] = field(default_factory=set[RunId])
     pending: dict[UUID, datetime] = field(default_factory=dict[UUID, datetime])
@@ -70,6 +72,7 @@ class Rounds:
         await round_.step("call off", self._call_off)
         await round_.prefect_step("publish", self._publish)
         await round_.prefect_step("lost workers", self._recover_lost)
+        await round_.prefect_step("suspended runs", self._call_off_suspended)
         await round_.prefect_step("open runs", self._check_open)
         if self.number % _LOOK_EVERY == 0:
             await round_.prefect_step("closed runs", self._check_closed)
@@ -92,12 +95,20 @@ class Rounds:
             _LOG.info("%d waiting executions were called off", ended)
         return []
 
+    async def _call_off_suspended(self) -> list[Repair]:
+        ended = await call_off_suspended(self.client, self.database)
+        if ended:
+            _LOG.info("%d executions of suspended runs were called off", ended)
+        return []
+
     async def _publish(self) -> list[Repair]:
         await publish_all(self.client, self.database)
         return []
 
     async def _recover_lost(self) -> list[Repair]:
         settings = self.settings
+        if not self.steadiness.lasts(settings.lease_s):
+            return []
         return await recover_lost(
             self.client,
             self.database,

@@ -125,7 +125,12 @@ class Settings(BaseModel):
     """Prefect flow runs that one worker carries at a time. The last one is kept for an
     organization that has nothing running. Raise it when agents mostly wait for other services."""
 
-    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    worker_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes that `tenantry worker`, and the worker of `tenantry up`, consists of. Raise
+    it when one worker keeps a core busy and others are idle: each has limits, connections and
+    memory of its own."""
+
+    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
     beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
     input and its agents' answers."""
@@ -146,9 +151,10 @@ class Settings(BaseModel):
     """Seconds between two questions to Prefect for runs that schedules and its Run button made.
     Raise it to spare Prefect's server when there are many workers."""
 
-    lease_s: Annotated[float, Field(ge=3, le=3600)] = 30
+    lease_s: Annotated[float, Field(ge=3, le=3600)] = 10
     """Seconds without a sign of life after which a worker counts as lost and its executions go
-    to another one. Raise it when workers are starved of CPU and get declared lost."""
+    to another one. Raise it when workers are starved of CPU and get declared lost. An agent that
+    keeps its worker busy without a pause does not count as silence for the first 30 seconds."""
 
     reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
@@ -312,6 +318,7 @@ _KINDS = {
     "prefect_poll_s": "seconds",
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
+    "worker_processes": "whole number",
     "worker_executions": "whole number",
     "max_batch": "whole number",
     "ageing_s": "seconds",

@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from deployments.rounds import Rounds
 from deployments.settings import Settings, load_settings
+from deployments.steadiness import Steadiness
 from deployments.stopping import run_until_stopped
 from deployments.wiring import open_database_of, start_logging
 from domain.errors import TenantryError
@@ -51,9 +52,11 @@ class Steward:
         Watched from beside: a round may wait for Prefect for long, and must end when another
         steward leads. What it does at that very moment is safe to do twice.
         """
-        rounds = asyncio.create_task(self._make_rounds())
+        steadiness = Steadiness()
+        rounds = asyncio.create_task(self._make_rounds(steadiness))
         try:
             while not rounds.done() and await self._hold():
+                steadiness.note_answer()
                 await asyncio.wait({rounds}, timeout=_BEAT_S)
         finally:
             rounds.cancel()
@@ -62,8 +65,8 @@ class Steward:
             _LOG.error("rounds broke off", exc_info=ended)
         _LOG.warning("the lead is lost")
 
-    async def _make_rounds(self) -> None:
-        rounds = Rounds(self.client, self.database, self.settings)
+    async def _make_rounds(self, steadiness: Steadiness) -> None:
+        rounds = Rounds(self.client, self.database, self.settings, steadiness)
         while True:
             report = await rounds.make_round()
             try:

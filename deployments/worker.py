@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
@@ -11,6 +12,7 @@ from deployments.prefect_worker import TenantryWorker
 from deployments.settings import Settings, load_settings
 from deployments.stopping import run_until_stopped
 from deployments.wiring import start_logging
+from deployments.worker_group import run_group
 from flows.naming import POOL
 
 _LOG = logging.getLogger("tenantry.worker")
@@ -43,11 +45,28 @@ async def _repeat(step: Callable[[], Awaitable[object]], *, interval_s: float) -
         await asyncio.sleep(interval_s)
 
 
-def main(kind: type[TenantryWorker] = TenantryWorker) -> None:
-    """Run the worker until a signal stops it."""
+def main(
+    kind: type[TenantryWorker] = TenantryWorker,
+    *,
+    processes: int | None = None,
+    argv: Sequence[str] = (sys.executable, "-m", "deployments.worker"),
+) -> None:
+    """Run the worker until a signal stops it.
+
+    Args:
+        processes: how many of them, each a process of its own; else as the settings say.
+        argv: how another process is started that is this same kind of worker.
+
+    Raises:
+        WorkersFailed: they are several, and none can be started.
+    """
     settings = load_settings(os.environ)
     start_logging(settings)
-    run_until_stopped(lambda: serve(settings, kind))
+    count = processes or settings.worker_processes
+    if count > 1:
+        run_group(settings, argv, count=count)
+    else:
+        run_until_stopped(lambda: serve(settings, kind))
 
 
 if __name__ == "__main__":

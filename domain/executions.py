@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import ExecutionId, OrgId, RunId, UserId, WorkflowId
@@ -112,6 +113,16 @@ class Execution:
     prefect_state_id: str | None = None
     prefect_state_at: datetime | None = None
     prefect_flow_run_id: str | None = None
+
+
+class CarriedExecution(NamedTuple):
+    """Of an execution that a run carries, what says how it ends with that run."""
+
+    id: ExecutionId
+    status: ExecutionStatus
+    attempt: int
+    cancel_requested_at: datetime | None
+    deadline: datetime | None
 
 
 class ExecutionNotFound(TenantryError):

@@ -24,6 +24,9 @@ class StateType(StrEnum):
     CRASHED = "CRASHED"
 
 
+RESUMING = "Resuming"
+"""Prefect's name for the state of a suspended run that was resumed, until a worker has it."""
+
 TERMINAL = frozenset(
     {StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED}
 )
@@ -146,7 +149,7 @@ def closing_type(facts: RunFacts, ended_before: Collection[ExecutionStatus] | No
 
 
 def _status(latest: RunState, *, started: bool) -> ExecutionStatus:
-    if latest.type is StateType.PAUSED or latest.name == "Resuming":
+    if latest.type is StateType.PAUSED or latest.name == RESUMING:
         return ExecutionStatus.PAUSED
     # AwaitingRetry has run; Cancelling is not final yet: both stay RUNNING once they were.
     return ExecutionStatus.RUNNING if started else ExecutionStatus.PENDING

@@ -63,6 +63,8 @@ def quote(name: str, *, max_chars: int = 60) -> str:
 
 def is_storable(text: str) -> bool:
     """Say whether Postgres can hold this text: no NUL and no half of a surrogate pair."""
+    if text.isascii():
+        return "\0" not in text
     return _UNSTORABLE.search(text) is None
 
 

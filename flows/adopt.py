@@ -1,19 +1,23 @@
 """Runs that Prefect made: by a schedule, or by the Run button of its UI."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import FlowRun
 
 from domain.catalog import Schedule, Workflow
 from domain.executions import Execution, Trigger
-from domain.ids import ScheduleId, UserId
+from domain.ids import ExecutionId, ScheduleId, UserId, WorkflowId
 from domain.json_data import JsonObject
+from domain.limits import QueueFull
 from domain.runs import ClaimedRun, Run, StateType
 from domain.workflows import WorkflowDefinition
-from persistence.executions import add_execution, list_carried
-from persistence.runs import add_prefect_run, find_run
+from persistence.executions import add_execution, find_by_key, list_carried
+from persistence.limits import measure_room
+from persistence.queue import may_start
+from persistence.runs import add_prefect_run, find_run, take_over
 from persistence.schedules import find_schedule
-from persistence.sessions import Database
+from persistence.sessions import Database, OrgSession
 from persistence.workflows import find_by_deployment, get_definition
 
 
@@ -27,21 +31,61 @@ class Refusal:
     """It belongs to no organization's workflow: it may be the platform's own."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldElsewhere:
+    """Another worker has the run, or has had until a moment ago: ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A limit keeps it from starting now: its execution waits with the others."""
+
+    execution_id: ExecutionId
+
+
+Adoption = ClaimedRun | Refusal | HeldElsewhere | Queued
+
+
 def adopt_flow_run(
     database: Database, flow_run: FlowRun, *, worker: str, lease_s: float
-) -> ClaimedRun | Refusal:
+) -> Adoption:
     """Give a flow run that Prefect made its run and its execution.
 
     Killed at any point and called again, the same rows are found or made. A flow run whose
     executions are final is refused: somebody pressed Retry in Prefect, and what is final here
-    stays so.
+    stays so. One that was suspended, and resumed, goes on with what it carried, in the place
+    that it has kept. A new one for which the limits have no room is queued.
     """
     with database.for_platform() as session:
+        known = find_run(session, flow_run.id)
+        if known is not None and known.closed_as is not None:
+            message = "This run is final in Tenantry: start a new execution."
+            return Refusal(message, known.closed_as)
+        run = take_over(session, known, worker=worker, lease_s=lease_s) if known else None
+        if known is not None and run is None:
+            return HeldElsewhere()
         deployment_id = flow_run.deployment_id
         workflow = find_by_deployment(session, deployment_id) if deployment_id else None
+    if run is None:
         if workflow is None:
             return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
-        run = find_run(session, flow_run.id) or add_prefect_run(
+        run = _add_run(database, workflow, flow_run, worker=worker, lease_s=lease_s)
+        if run is None:
+            return _queue(database, workflow, flow_run)
+    executions = _ensure_executions(database, run, flow_run)
+    return ClaimedRun(run, [each.id for each in executions], executions[0].trigger)
+
+
+def _add_run(
+    database: Database, workflow: Workflow, flow_run: FlowRun, *, worker: str, lease_s: float
+) -> Run | None:
+    with database.org(workflow.org_id) as session:
+        if find_by_key(session, _key_of(flow_run)) is not None:
+            return None  # queued, by a worker that could not tell Prefect any more
+    with database.for_platform() as session:
+        if not may_start(session, workflow.org_id, workflow.id):
+            return None
+        return add_prefect_run(
             session,
             workflow.org_id,
             workflow.id,
@@ -50,35 +94,57 @@ def adopt_flow_run(
             worker=worker,
             lease_s=lease_s,
         )
-    if run.closed_as is not None:
-        return Refusal("This run is final in Tenantry: start a new execution.", run.closed_as)
-    execution = _ensure_execution(database, workflow, run, flow_run)
-    return ClaimedRun(run, [execution.id], execution.trigger)
 
 
-def _ensure_execution(
-    database: Database, workflow: Workflow, run: Run, flow_run: FlowRun
-) -> Execution:
-    schedule_id = _schedule_of(flow_run)
+def _queue(database: Database, workflow: Workflow, flow_run: FlowRun) -> Queued | Refusal:
     with database.org(workflow.org_id) as session:
-        schedule = find_schedule(session, schedule_id) if schedule_id else None
-        session.user_id = UserId(schedule.created_by) if schedule and schedule.created_by else None
+        known = find_by_key(session, _key_of(flow_run))
+        if known is not None:
+            return Queued(known.id)
+        try:
+            measure_room(session).check_can_hold(1)
+        except QueueFull as error:
+            return Refusal(error.message)
+        added = _add_execution(session, workflow.id, workflow.version, flow_run, run=None)
+    return Queued(added.id)
+
+
+def _ensure_executions(database: Database, run: Run, flow_run: FlowRun) -> Sequence[Execution]:
+    with database.org(run.org_id) as session:
         carried = list_carried(session, run.id)
         if carried:
-            return carried[0]
-        definition = WorkflowDefinition.model_validate(
-            get_definition(session, workflow.id, version=run.workflow_version)
-        )
-        return add_execution(
-            session,
-            workflow.id,
-            version=run.workflow_version,
-            input_data=_input(schedule, definition),
-            trigger=Trigger.SCHEDULE if schedule_id else Trigger.PREFECT_UI,
-            idempotency_key=f"prefect:{flow_run.id}",
-            schedule_id=schedule_id,
-            run=run,
-        )
+            return carried
+        return [_add_execution(session, run.workflow_id, run.workflow_version, flow_run, run=run)]
+
+
+def _add_execution(
+    session: OrgSession,
+    workflow_id: WorkflowId,
+    version: int,
+    flow_run: FlowRun,
+    *,
+    run: Run | None,
+) -> Execution:
+    schedule_id = _schedule_of(flow_run)
+    schedule = find_schedule(session, schedule_id) if schedule_id else None
+    session.user_id = UserId(schedule.created_by) if schedule and schedule.created_by else None
+    definition = WorkflowDefinition.model_validate(
+        get_definition(session, workflow_id, version=version)
+    )
+    return add_execution(
+        session,
+        workflow_id,
+        version=version,
+        input_data=_input(schedule, definition),
+        trigger=Trigger.SCHEDULE if schedule_id else Trigger.PREFECT_UI,
+        idempotency_key=_key_of(flow_run),
+        schedule_id=schedule_id,
+        run=run,
+    )
+
+
+def _key_of(flow_run: FlowRun) -> str:
+    return f"prefect:{flow_run.id}"
 
 
 def _input(schedule: Schedule | None, definition: WorkflowDefinition) -> JsonObject:

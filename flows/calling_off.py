@@ -1,20 +1,27 @@
 """End executions whose run goes on without them, or that would never start."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from itertools import groupby
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from domain.clock import utc_now
-from domain.executions import Execution, ExecutionStatus
+from domain.executions import FINAL, Execution, ExecutionStatus, LeaseLost
 from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import Run
 from domain.workflows import WorkflowDefinition
 from flows.decision import decide, ending_called_off
 from persistence.agent_runs import list_agent_runs
-from persistence.called_off import find_orgs_with_called_off, lock_called_off
+from persistence.called_off import (
+    find_orgs_with_called_off,
+    list_suspended_with_called_off,
+    lock_called_off,
+)
 from persistence.execution_moves import FinishedExecution, finish_executions
+from persistence.executions import list_carried
 from persistence.runs import hold_lease
 from persistence.sessions import Database, OrgSession
 from persistence.workflows import get_definition
@@ -42,6 +49,40 @@ def call_off_waiting(database: Database) -> int:
     with database.for_platform() as session:
         org_ids = find_orgs_with_called_off(session)
     return sum(_call_off_waiting(database, org_id) for org_id in org_ids)
+
+
+async def call_off_suspended(client: PrefectClient, database: Database) -> int:
+    """End what was called off in runs that are suspended in Prefect; return how much that was.
+
+    For the steward: their workers have left them. A run that carries nothing else any more ends
+    in Prefect, too; killed before that, the steward puts it right when it compares.
+    """
+
+    def read() -> list[Run]:
+        with database.for_platform() as session:
+            return list_suspended_with_called_off(session)
+
+    count = 0
+    for run in await asyncio.to_thread(read):
+        try:
+            ended, statuses = await asyncio.to_thread(_call_off_suspended, database, run)
+        except LeaseLost:
+            continue  # somebody has resumed it: its worker sees to it
+        count += len(ended)
+        if statuses and run.prefect_flow_run_id is not None:
+            await client.set_flow_run_state(
+                run.prefect_flow_run_id, ended_state(statuses), force=True
+            )
+    return count
+
+
+def _call_off_suspended(
+    database: Database, run: Run
+) -> tuple[dict[ExecutionId, ExecutionStatus], list[ExecutionStatus]]:
+    ended = call_off(database, run)
+    with database.org(run.org_id) as session:
+        statuses = [execution.status for execution in list_carried(session, run.id)]
+    return ended, statuses if all(status in FINAL for status in statuses) else []
 
 
 def ended_state(statuses: Collection[ExecutionStatus]) -> State:

@@ -9,6 +9,7 @@ from domain.errors import ErrorCode
 from domain.executions import (
     CANCELLED,
     DEADLINE_PASSED,
+    CarriedExecution,
     Execution,
     ExecutionError,
     ExecutionStatus,
@@ -77,7 +78,7 @@ def decide(
     )
 
 
-def ending_called_off(execution: Execution, *, at: datetime) -> Ending | None:
+def ending_called_off(execution: Execution | CarriedExecution, *, at: datetime) -> Ending | None:
     """Say how an execution ends that shall not go on, whatever its run does; `None` if it may."""
     if execution.cancel_requested_at is not None:
         return Ending.CANCELLED

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 
 from domain.agent_runs import AgentRun
 from domain.clock import utc_now
-from domain.executions import FINAL, Execution, ExecutionStatus
+from domain.executions import FINAL, CarriedExecution, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.runs import (
     Ending,
@@ -36,7 +36,7 @@ from persistence.execution_moves import (
     set_started_late,
     start_executions,
 )
-from persistence.executions import list_carried
+from persistence.executions import list_endings
 from persistence.runs import add_states, close_run, lock_run, record_facts
 from persistence.sessions import Database, OrgSession
 from persistence.workflows import get_definition
@@ -85,7 +85,7 @@ def apply(
         facts = read_history(known)
         changed, closed_as = _start_or_pause(session, run, facts), None
         if facts.ending is not None:
-            carried = list_carried(session, run.id)
+            carried = list_endings(session, run.id)
             is_over = all(e.status in FINAL for e in carried)
             closed_as = closing_type(facts, [e.status for e in carried] if is_over else None)
             changed += _end(
@@ -120,7 +120,7 @@ def give_up(database: Database, run: Run, *, max_attempts: int = 3, again: bool 
             at=utc_now(),
         )
         facts = RunFacts(ExecutionStatus.RUNNING, gone, None, Ending.LOST)
-        carried = list_carried(session, run.id)
+        carried = list_endings(session, run.id)
         changed = _end(session, run, facts, carried, state=None, max_attempts=max_attempts)
         close_run(session, run.id)
         return changed
@@ -146,7 +146,7 @@ def _end(
     session: OrgSession,
     run: Run,
     facts: RunFacts,
-    carried: Sequence[Execution],
+    carried: Sequence[CarriedExecution],
     *,
     state: RunState | None,
     max_attempts: int,
@@ -182,7 +182,7 @@ def _end(
     return changed
 
 
-def _ending_of(execution: Execution, ending: Ending) -> Ending:
+def _ending_of(execution: CarriedExecution, ending: Ending) -> Ending:
     # Its worker was lost before it could act on what somebody had asked for.
     if ending is Ending.LOST:
         return ending_called_off(execution, at=utc_now()) or ending

@@ -40,11 +40,11 @@ PARAMETERS: JsonObject = {
 
 
 async def wait_for_prefect() -> None:
-    """Wait until Prefect's server answers, as long as it takes.
+    """Wait until Prefect's server answers and reaches its database, as long as it takes.
 
     Asked without Prefect's client, which gives up when it meets no server at its start.
     """
-    url = f"{PREFECT_API_URL.value()}/health"
+    url = f"{PREFECT_API_URL.value()}/ready"
     async with httpx.AsyncClient(timeout=5) as client:
         while True:
             try:

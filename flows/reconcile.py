@@ -40,6 +40,8 @@ from persistence.sessions import Database, PlatformSession
 
 _LOG = logging.getLogger("tenantry.steward")
 _FENCE_S = 60.0
+# A lost worker leaves many runs at once, and its executions wait meanwhile.
+_AT_A_TIME = 4
 
 
 async def recover_lost(
@@ -56,17 +58,24 @@ async def recover_lost(
         with database.for_platform() as session:
             return list_lost_runs(session, limit=PAGE)
 
-    repairs: list[Repair] = []
-    for lost in await asyncio.to_thread(read):
-        run = await asyncio.to_thread(_fence, database, lost, lease_s=lease_s)
-        if run is not None:
+    places = asyncio.Semaphore(_AT_A_TIME)
+
+    async def recover(lost: Run) -> Repair | None:
+        async with places:
+            run = await asyncio.to_thread(_fence, database, lost, lease_s=lease_s)
+            if run is None:
+                return None
             _LOG.warning("the worker of run %s is lost", run.id)
-            repairs.append(
-                await _end_fenced(
-                    client, database, run, DriftKind.WORKER_LOST, max_attempts=max_attempts
-                )
+            return await _end_fenced(
+                client, database, run, DriftKind.WORKER_LOST, max_attempts=max_attempts
             )
-    return repairs
+
+    work = [recover(lost) for lost in await asyncio.to_thread(read)]
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in ended if isinstance(each, Repair)]
 
 
 async def recover_stuck(

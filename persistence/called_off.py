@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, func, or_, select, text
 
 from domain.executions import Execution
 from domain.ids import OrgId, RunId
+from domain.runs import Run
 from persistence.executions import to_execution
+from persistence.runs import is_suspended, to_run
 from persistence.sessions import OrgSession, PlatformSession
-from persistence.tables import ExecutionRow
+from persistence.tables import ExecutionRow, RunRow
 
 _LIMIT = 1_000
 # Two halves, each with an index of its own: an OR would read all that the runs carry.
@@ -39,6 +41,28 @@ def find_runs_with_called_off(session: PlatformSession, ids: Sequence[RunId]) ->
 def find_orgs_with_called_off(session: PlatformSession) -> list[OrgId]:
     """Find the organizations of executions that wait for a worker and shall end instead."""
     return [OrgId(id) for id in session.scalars(_WAITING)]
+
+
+def list_suspended_with_called_off(session: PlatformSession) -> list[Run]:
+    """List suspended runs that no worker has, and that carry what shall end now."""
+    query = (
+        select(RunRow)
+        .where(
+            RunRow.closed_at.is_(None),
+            RunRow.lease_expires_at < func.clock_timestamp(),
+            is_suspended(),
+            select(ExecutionRow.id)
+            .where(
+                ExecutionRow.run_id == RunRow.id,
+                ExecutionRow.completed_at.is_(None),
+                _is_called_off(),
+            )
+            .exists(),
+        )
+        .order_by(RunRow.id)
+        .limit(_LIMIT)
+    )
+    return [to_run(row) for row in session.scalars(query)]
 
 
 def lock_called_off(session: OrgSession, *, run_id: RunId | None) -> list[Execution]:

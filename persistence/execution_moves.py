@@ -6,11 +6,12 @@ head), so that writers of one organization wait for each other instead of dying 
 
 import json
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import func, or_, text, update
+from sqlalchemy import ColumnElement, case, func, or_, text, update
 
 from domain.audit import AuditEntry
 from domain.executions import ExecutionError, ExecutionStatus, sources
@@ -53,8 +54,7 @@ def start_executions(
     rows = session.execute(
         update(ExecutionRow)
         .where(
-            ExecutionRow.run_id == run_id,
-            ExecutionRow.status.in_([s.value for s in leading]),
+            *_open_in(run_id, leading),
             # One whose time was over in between never starts: its worker asks no agent for it.
             or_(ExecutionRow.deadline.is_(None), ExecutionRow.deadline > at),
         )
@@ -81,8 +81,7 @@ def pause_executions(session: OrgSession, run_id: RunId, *, state: RunState) -> 
     rows = session.execute(
         update(ExecutionRow)
         .where(
-            ExecutionRow.run_id == run_id,
-            ExecutionRow.status.in_([s.value for s in sources(ExecutionStatus.PAUSED)]),
+            *_open_in(run_id, sources(ExecutionStatus.PAUSED)),
         )
         .values(
             status=ExecutionStatus.PAUSED.value,
@@ -137,7 +136,8 @@ update executions e set
 from jsonb_to_recordset(cast(:rows as jsonb)) as r(
     id text, status text, output jsonb, error text, error_code text, error_hint text,
     agent_results jsonb, execution_graph jsonb, tokens_used bigint, cost numeric)
-where e.id = r.id and e.status = any(:sources)
+-- The sources are all but the final ones, and by the status the planner would walk all that wait.
+where e.id = r.id and e.completed_at is null and (e.status || '') = any(:sources)
 returning e.id, e.workflow_id, e.status, e.error, e.error_code, e.requested_by, e.completed_at
 """)
 
@@ -197,7 +197,8 @@ def requeue_executions(
 ) -> int:
     """Give a lost run's executions back to the queue, one attempt later; return how many.
 
-    They keep their status: nothing that has run becomes PENDING again.
+    They keep their status: nothing that has run becomes PENDING again. What was paused runs on,
+    as the run that somebody could resume is gone.
     """
     rows = session.execute(
         update(ExecutionRow)
@@ -206,7 +207,18 @@ def requeue_executions(
             ExecutionRow.run_id == run_id,
             ExecutionRow.completed_at.is_(None),
         )
-        .values(run_id=None, lease_token=None, attempt=ExecutionRow.attempt + 1)
+        .values(
+            run_id=None,
+            lease_token=None,
+            attempt=ExecutionRow.attempt + 1,
+            status=case(
+                (
+                    ExecutionRow.status == ExecutionStatus.PAUSED.value,
+                    ExecutionStatus.RUNNING.value,
+                ),
+                else_=ExecutionRow.status,
+            ),
+        )
         .returning(ExecutionRow.id, ExecutionRow.requested_by, ExecutionRow.attempt)
     ).all()
     entries = [
@@ -215,6 +227,18 @@ def requeue_executions(
     ]
     add_audit(session, entries)
     return len(rows)
+
+
+def _open_in(
+    run_id: RunId, statuses: AbstractSet[ExecutionStatus]
+) -> tuple[ColumnElement[bool], ...]:
+    # By the run's index, which is why the status is hidden from the planner: it knows little of
+    # a queue that has just been filled, and would walk all that wait to find those of a run.
+    return (
+        ExecutionRow.run_id == run_id,
+        ExecutionRow.completed_at.is_(None),
+        (ExecutionRow.status + "").in_([status.value for status in statuses]),
+    )
 
 
 def _count(session: OrgSession, ended: Sequence[tuple[WorkflowId, ExecutionStatus]]) -> None:

@@ -10,6 +10,7 @@ from domain.audit import AuditEntry
 from domain.clock import utc_now
 from domain.errors import ErrorCode, TenantryError
 from domain.executions import (
+    CarriedExecution,
     Execution,
     ExecutionError,
     ExecutionNotFound,
@@ -91,6 +92,13 @@ def add_execution(
     return to_execution(added)
 
 
+def find_by_key(session: OrgSession, idempotency_key: str) -> Execution | None:
+    """Find the execution that was queued under a key."""
+    query = select(ExecutionRow).where(ExecutionRow.idempotency_key == idempotency_key)
+    row = session.scalar(query)
+    return to_execution(row) if row else None
+
+
 def get_execution(session: OrgSession, execution_id: ExecutionId) -> Execution:
     """Read one execution whole.
 
@@ -131,6 +139,25 @@ def list_carried(session: OrgSession, run_id: RunId) -> list[Execution]:
         .order_by(ExecutionRow.id)
     )
     return [to_execution(row) for row in session.execute(query)]
+
+
+def list_endings(session: OrgSession, run_id: RunId) -> list[CarriedExecution]:
+    """List of a run's executions, oldest first, what says how they end: no input, no output."""
+    query = (
+        select(
+            ExecutionRow.id,
+            ExecutionRow.status,
+            ExecutionRow.attempt,
+            ExecutionRow.cancel_requested_at,
+            ExecutionRow.deadline,
+        )
+        .where(ExecutionRow.run_id == run_id)
+        .order_by(ExecutionRow.id)
+    )
+    return [
+        CarriedExecution(ExecutionId(id), ExecutionStatus(status), *others)
+        for id, status, *others in session.execute(query)
+    ]
 
 
 def _created(row: ExecutionRow, schedule_id: ScheduleId | None) -> AuditEntry:

@@ -77,6 +77,15 @@ where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
     and (deadline is null or deadline > clock_timestamp())
 order by id limit :most for update skip locked
 """)
+_MAY_START = text("""
+select o.paused_at is null and w.paused_at is null
+    and coalesce(o.max_running > (select coalesce(sum(size), 0) from runs
+        where closed_at is null and org_id = o.id), true)
+    and coalesce(w.max_running > (select coalesce(sum(size), 0) from runs
+        where closed_at is null and workflow_id = w.id), true)
+from organizations o join workflows w on w.org_id = o.id
+where o.id = :org_id and w.id = :workflow_id
+""")
 _CARRY = text("""
 update executions set run_id = :run_id, lease_token = :lease_token
 where org_id = :org_id and id = any(:ids)
@@ -115,7 +124,7 @@ def claim_runs(
         return []
     if not session.execute(_HAS_WORK).scalar_one():
         return []
-    time = session.execute(text("select time from queue_clock for update")).scalar_one()
+    time = _hold_queue(session)
     # Only now, when nobody else claims, are the lines and what runs sure to fit each other.
     plan = _make_plan(session, claimant, rules, time)
     claimed: list[ClaimedRun] = []
@@ -131,6 +140,17 @@ def claim_runs(
     return claimed
 
 
+def may_start(session: PlatformSession, org_id: OrgId, workflow_id: WorkflowId) -> bool:
+    """Say whether the limits let one more execution start that did not come by the queue.
+
+    Claimers, and others who ask, wait until this transaction ends: what is started in it counts
+    for them.
+    """
+    _hold_queue(session)
+    found = session.execute(_MAY_START, {"org_id": org_id, "workflow_id": workflow_id})
+    return bool(found.scalar_one())
+
+
 def claim_run(
     session: PlatformSession, *, worker: str, lease_s: float, size: int = 1
 ) -> ClaimedRun | None:
@@ -138,6 +158,10 @@ def claim_run(
     claimant = Claimant(name=worker, lease_s=lease_s, runs=1, free_runs=1, free_executions=size)
     claimed = claim_runs(session, claimant, rules=Rules(max_batch=size))
     return claimed[0] if claimed else None
+
+
+def _hold_queue(session: PlatformSession) -> float:
+    return session.execute(text("select time from queue_clock for update")).scalar_one()
 
 
 def _list_lines(session: PlatformSession) -> list[WaitingLine]:
@@ -262,6 +286,14 @@ on conflict (name) do update set slots = excluded.slots, expires_at = excluded.e
 def note_worker(session: PlatformSession, name: str, *, slots: int, life_s: float) -> None:
     """Note that a worker lives, and how many runs it carries at most."""
     session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s})
+
+
+def is_worker_noted(session: PlatformSession, name: str) -> bool:
+    """Say whether a worker has given a sign of life of late."""
+    query = text(
+        "select exists (select from workers where name = :name and expires_at > clock_timestamp())"
+    )
+    return session.execute(query, {"name": name}).scalar_one()
 
 
 def forget_worker(session: PlatformSession, name: str) -> None:

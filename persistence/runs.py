@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.executions import LeaseLost
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
-from domain.runs import TERMINAL, Run, RunFacts, RunState, StateType
+from domain.runs import RESUMING, TERMINAL, Run, RunFacts, RunState, StateType
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ExecutionRow, RunRow, RunStateRow
 
@@ -124,6 +124,38 @@ def end_lease(session: PlatformSession, run: Run) -> None:
     )
 
 
+def end_leases_of(session: PlatformSession, worker: str) -> int:
+    """End the leases of a worker that is known to be dead; return how many there were.
+
+    For whoever has seen its process end: nobody else need wait for them to run out.
+    """
+    ended = session.scalars(
+        update(RunRow)
+        .where(RunRow.worker == worker, RunRow.closed_at.is_(None))
+        .values(lease_expires_at=func.clock_timestamp())
+        .returning(RunRow.id)
+    )
+    return len(ended.all())
+
+
+def take_over(session: PlatformSession, run: Run, *, worker: str, lease_s: float) -> Run | None:
+    """Give a run that nobody carries out to a worker; `None` if another one has it.
+
+    For a run that was suspended, and is resumed: its worker has left it.
+    """
+    row = session.scalar(
+        update(RunRow)
+        .where(
+            RunRow.id == run.id,
+            RunRow.closed_at.is_(None),
+            RunRow.lease_expires_at < func.clock_timestamp(),
+        )
+        .values(lease_token=uuid4(), lease_expires_at=_until(lease_s), worker=worker)
+        .returning(RunRow)
+    )
+    return to_run(row) if row else None
+
+
 def hold_lease(session: OrgSession, run: Run) -> None:
     """Make sure that a run is still ours until this transaction ends.
 
@@ -144,10 +176,17 @@ def hold_lease(session: OrgSession, run: Run) -> None:
 
 
 def list_lost_runs(session: PlatformSession, *, limit: int) -> list[Run]:
-    """List open runs whose lease ended: their worker is gone or frozen."""
+    """List open runs whose lease ended: their worker is gone or frozen.
+
+    Suspended ones are none of them: their workers have left them, for whoever resumes them.
+    """
     query = (
         select(RunRow)
-        .where(RunRow.closed_at.is_(None), RunRow.lease_expires_at < func.clock_timestamp())
+        .where(
+            RunRow.closed_at.is_(None),
+            RunRow.lease_expires_at < func.clock_timestamp(),
+            not_(is_suspended()),
+        )
         .order_by(RunRow.id)
         .limit(limit)
     )
@@ -271,6 +310,17 @@ def add_run(
         query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
         row = session.scalars(query).one()
     return to_run(row)
+
+
+def is_suspended() -> ColumnElement[bool]:
+    """Say whether a run waits, in Prefect, for a person, or for a worker since a person came."""
+    resuming = and_(
+        RunRow.prefect_state_type == StateType.SCHEDULED.value,
+        RunRow.prefect_state_name == RESUMING,
+    )
+    # Before its first state a run has none, which is no answer to either question.
+    paused = RunRow.prefect_state_type == StateType.PAUSED.value
+    return func.coalesce(or_(paused, resuming), False)
 
 
 # By the database's clock, not the worker's: leases are compared across machines.

@@ -122,6 +122,11 @@ def _engine(url: URL, pool_size: int) -> Engine:
         connect_args={
             "application_name": "tenantry",
             "connect_timeout": 5,
+            # A server that vanished without a word is given up long before TCP would.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
             "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC "
             "-c idle_in_transaction_session_timeout=60s",
         },

@@ -23,6 +23,6 @@ class BenchWorker(TenantryWorker):
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         with profile_into(Path(sys.argv[1])):
-            main(BenchWorker)
+            main(BenchWorker, processes=1)
     else:
-        main(BenchWorker)
+        main(BenchWorker, argv=(sys.executable, "-m", "deployments.bench.worker"))

@@ -8,9 +8,10 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from deployments.embedded.errors import StackStartFailed
@@ -54,7 +55,12 @@ class Recipe:
 class Supervised:
     """One service under the keeper. Nothing in here waits, except `prepare` and `is_ready`."""
 
-    def __init__(self, recipe: Recipe, *, log: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, recipe: Recipe, *, log: Path | None, environ: Mapping[str, str]) -> None:
+        """Prepare to run a service.
+
+        Args:
+            log: what its output is added to; `None`: it goes where ours goes.
+        """
         self.recipe = recipe
         self.state = ServiceState(
             status=ServiceStatus.WAITING, port=recipe.port, stop_signal=recipe.spec.stop_signal
@@ -127,8 +133,8 @@ class Supervised:
         self.recipe.prepare()
         self._roll_log()
         account = self.recipe.account
-        with self._log.open("ab") as log:
-            self._log_start = log.tell()
+        with self._open_log() as log:
+            self._log_start = log.tell() if log else 0
             self._process = subprocess.Popen(
                 self.spec.argv,
                 stdin=subprocess.DEVNULL,
@@ -188,10 +194,15 @@ class Supervised:
         if self._vain_starts >= _VAIN_STARTS_LIMIT or len(self._deaths) > len(_PAUSES_S):
             what = "died too often" if was_ready else "could not be started"
             message = f"The service {self.spec.name} {what}; it ended with {describe_end(code)}."
-            self._fail(StackStartFailed.with_log(message, self._log, since=self._log_start))
+            self._fail(self._explain(message))
             return
         self._resume_at = now + _PAUSES_S[len(self._deaths) - 1]
         self._become(ServiceStatus.PAUSING, pid=None, start=None)
+
+    def _explain(self, message: str) -> StackStartFailed:
+        if self._log is None:
+            return StackStartFailed(message, hint="What it wrote before its end says why.")
+        return StackStartFailed.with_log(message, self._log, since=self._log_start)
 
     def _fail(self, failed: StackStartFailed) -> None:
         _log.error("%s failed: %s %s", self.spec.name, failed.message, failed.hint)
@@ -207,7 +218,12 @@ class Supervised:
                 self._process.wait(_KILL_WAIT_S)
             self._process = None
 
+    def _open_log(self) -> AbstractContextManager[IO[bytes] | None]:
+        return self._log.open("ab") if self._log else nullcontext()
+
     def _roll_log(self) -> None:
+        if self._log is None:
+            return
         with suppress(FileNotFoundError):
             if self._log.stat().st_size > _LOG_LIMIT_BYTES:
                 self._log.replace(self._log.with_suffix(".log.1"))

@@ -1,7 +1,5 @@
 """How a worker starts runs in Prefect: what it remembers, and what it does when that is wrong."""
 
-from datetime import UTC, datetime, timedelta
-
 import httpx
 import pytest
 
@@ -49,11 +47,7 @@ def test_a_run_suspended_in_prefect_stops_before_its_next_agent(
         return runs[0]["id"] if runs else None
 
     flow_run_id = wait_for("a running flow run", find_running)
-    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    details = {"pause_timeout": until, "pause_reschedule": True}
-    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
-    url = f"{services.stack.prefect_api_url}/flow_runs/{flow_run_id}/set_state"
-    httpx.post(url, json={"state": state}, timeout=30).raise_for_status()
+    api.suspend(flow_run_id)
 
     def is_paused() -> bool:
         with database.org(ACME) as session:

@@ -15,6 +15,7 @@ from persistence.audit import list_audit
 from persistence.execution_moves import (
     FinishedExecution,
     finish_executions,
+    pause_executions,
     requeue_executions,
     start_executions,
 )
@@ -142,6 +143,20 @@ def test_a_requeued_execution_keeps_its_status_and_waits_again(database):
         found = get_execution(session, execution.id)
     assert requeued == [1, 0]
     assert (found.status, found.attempt, found.run_id) == (ExecutionStatus.RUNNING, 2, None)
+    with database.for_platform() as session:
+        again = claim_run(session, worker="w", lease_s=60)
+    assert again.execution_ids == [execution.id]
+
+
+def test_a_paused_execution_whose_run_is_gone_is_claimed_again(database):
+    execution = queue(database, ACME, simple_workflow(database, ACME))
+    with database.for_platform() as session:
+        claimed = claim_run(session, worker="w", lease_s=60)
+    running, paused = state(), state(StateType.PAUSED)
+    with database.org(ACME) as session:
+        start_executions(session, claimed.run.id, state=running, at=running.at)
+        assert pause_executions(session, claimed.run.id, state=paused) == 1
+        requeue_executions(session, [execution.id], run_id=claimed.run.id, at=utc_now())
     with database.for_platform() as session:
         again = claim_run(session, worker="w", lease_s=60)
     assert again.execution_ids == [execution.id]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -20,9 +21,11 @@ class ProbeConfig(AgentConfig):
     effects: str | None = None
     """File that gets one line per item and call: what was done, and may be done once only."""
     obey: bool = False
-    """Whether to do what the input's `mode` says: fail, flaky, slow, boom, hang, or a value."""
+    """Whether to do what the input's `mode` says: fail, flaky, slow, slow_once, boom, hang_once."""
     sleep_s: float = 0.0
     """Seconds that every call takes."""
+    block_s: float = 0.0
+    """Seconds for which every call keeps the whole process from doing anything else."""
     gate: str | None = None
     """File for which every call waits."""
 
@@ -39,6 +42,7 @@ class Probe(Agent[ProbeConfig]):
         self, items: Sequence[AgentInput], context: AgentContext[ProbeConfig]
     ) -> Sequence[AgentOutcome]:
         await asyncio.sleep(context.config.sleep_s)
+        time.sleep(context.config.block_s)
         while context.config.gate is not None and not Path(context.config.gate).exists():
             await asyncio.sleep(0.05)
         return await run_per_item(items, lambda item: self._one(item, context), context=context)
@@ -46,6 +50,8 @@ class Probe(Agent[ProbeConfig]):
     async def _one(self, item: AgentInput, context: AgentContext[ProbeConfig]) -> AgentOutcome:
         mode = str(item.input_data.get("mode", "ok")) if context.config.obey else "ok"
         calls = _note(context, item)
+        if mode == "hang_once" and calls == 1:
+            time.sleep(3600)
         if mode == "boom":
             raise ValueError(f"an error of its own, with {item.input_data.get('secret')}")
         if mode == "slow" or (mode == "slow_once" and calls == 1):

@@ -1,6 +1,6 @@
 """What Prefect's own API says, asked without any code of ours."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -40,6 +40,17 @@ class PrefectApi:
     def set_state(self, flow_run_id: str, type: str, *, name: str | None = None) -> dict[str, Any]:
         state = {"type": type, "name": name or type.title()}
         return self._post(f"flow_runs/{flow_run_id}/set_state", {"state": state})
+
+    def suspend(self, flow_run_id: str, *, hours: float = 1) -> None:
+        """Press the Pause button."""
+        until = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        details = {"pause_timeout": until, "pause_reschedule": True}
+        state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+        self._post(f"flow_runs/{flow_run_id}/set_state", {"state": state})
+
+    def resume(self, flow_run_id: str) -> None:
+        """Press the Resume button."""
+        self._post(f"flow_runs/{flow_run_id}/resume", {})
 
     def run_deployment(self, deployment_id: str) -> dict[str, Any]:
         """Press the Run button."""

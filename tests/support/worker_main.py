@@ -1,4 +1,7 @@
-"""A worker process that knows the probe agent. `--no-hooks` leaves all mirroring to the steward."""
+"""A worker process that knows the probe agent.
+
+`--no-hooks` leaves all mirroring to the steward; `--broken` cannot be started.
+"""
 
 import sys
 from typing import ClassVar
@@ -21,5 +24,19 @@ class HooklessWorker(ProbeWorker):
     type = "tenantry-hookless"
 
 
+class BrokenWorker(ProbeWorker):
+    type = "tenantry-broken"
+
+    def make_registry(self) -> AgentRegistry:
+        raise RuntimeError("an agent that cannot be made")
+
+
+KINDS = {"--no-hooks": HooklessWorker, "--broken": BrokenWorker}
+
+
 if __name__ == "__main__":
-    main(HooklessWorker if "--no-hooks" in sys.argv else ProbeWorker)
+    own = [KINDS[argument] for argument in sys.argv[1:]]
+    main(
+        own[0] if own else ProbeWorker,
+        argv=(sys.executable, "-m", "tests.support.worker_main", *sys.argv[1:]),
+    )
