@@ -25,7 +25,6 @@ from flows.carried import CarriedRun, carried_out, find_carried
 from flows.compiler import CompiledWorkflow
 from flows.engine import run_handed_over, run_made
 from flows.fencing import forget_lease, note_lease
-from flows.giving_way import give_way, note_started, note_starting
 from flows.launch import launch, note_flow_run
 from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
@@ -131,7 +130,7 @@ class Carrier:
         """
         self._add(claimed)
         # Read while Prefect makes the run: what is claimed changes only by being called off.
-        prepared = self._begin_preparing(claimed)
+        prepared = self._begin_preparing(claimed.run)
         try:
             flow_run = await self._launch(claimed)
             noted = self._begin(note_flow_run(self.runtime.database, claimed.run, flow_run.id))
@@ -162,7 +161,7 @@ class Carrier:
 
     async def carry(self, claimed: ClaimedRun, flow_run: FlowRun) -> None:
         """Run a flow to its end in this process, and see that its end is mirrored."""
-        prepared = self._begin_preparing(claimed)
+        prepared = self._begin_preparing(claimed.run)
         try:
             await self._carry(claimed, flow_run, prepared)
         except LeaseLost:
@@ -185,9 +184,7 @@ class Carrier:
             if flow_run.name != name:
                 await self.client.update_flow_run(flow_run.id, name=name)
             note_lease(flow_run.id, claimed.run.lease_token)
-            async with carried_out(
-                flow_run.id, claimed.run, size=live.size, ended=live.ended
-            ) as carried:
+            async with carried_out(flow_run.id, claimed.run, ended=live.ended) as carried:
                 live.engine = asyncio.create_task(
                     self._run_engine(carried, flow_run, prepared, noted=noted)
                 )
@@ -278,13 +275,8 @@ class Carrier:
                 # Whoever resumes it need not wait for the lease to end.
                 await asyncio.to_thread(keep_trying, lambda: _let_go(self.runtime, run))
 
-    def _begin_preparing(self, claimed: ClaimedRun) -> "asyncio.Task[_Prepared]":
-        async def prepare() -> _Prepared:
-            await give_way(len(claimed.execution_ids))
-            run = claimed.run
-            return await asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run))
-
-        return self._begin(prepare())
+    def _begin_preparing(self, run: Run) -> "asyncio.Task[_Prepared]":
+        return self._begin(asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run)))
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
@@ -315,13 +307,10 @@ class Carrier:
 
     def _add(self, claimed: ClaimedRun) -> LiveRun:
         run, size = claimed.run, len(claimed.execution_ids)
-        if run.id not in self.live:
-            note_starting(run.id, size)
         return self.live.setdefault(run.id, LiveRun(run, size))
 
     def _remove(self, run: Run) -> None:
         self.live.pop(run.id, None)
-        note_started(run.id)
         self.changed.set()
 
 

@@ -63,7 +63,6 @@ async def _claim(carrier: Carrier, rules: Rules) -> list[ClaimedRun]:
         runs=carrier.limit,
         free_runs=carrier.free_slots,
         free_executions=carrier.free_executions,
-        is_brief=True,
     )
 
     def claim() -> list[ClaimedRun]:

@@ -31,8 +31,6 @@ class CarriedRun:
     """A run under way in this process, and what goes on beside it."""
 
     run: Run
-    size: int = 1
-    """How many executions it was claimed with."""
     states: list[RunState] = field(default_factory=list[RunState])
     """What hooks were given, in order. Applied together, the last of them repairs the first."""
     opened: OpenedRun | None = None
@@ -93,17 +91,11 @@ def find_carried(flow_run_id: UUID) -> CarriedRun | None:
 
 @asynccontextmanager
 async def carried_out(
-    flow_run_id: UUID,
-    run: Run,
-    *,
-    size: int = 1,
-    ended: dict[ExecutionId, ExecutionStatus] | None = None,
+    flow_run_id: UUID, run: Run, *, ended: dict[ExecutionId, ExecutionStatus] | None = None
 ) -> AsyncGenerator[CarriedRun]:
     """Let hooks and flows of this process find a run; leave when all beside it is done."""
     carried = CarriedRun(
-        replace(run, prefect_flow_run_id=flow_run_id),
-        size=size,
-        ended={} if ended is None else ended,
+        replace(run, prefect_flow_run_id=flow_run_id), ended={} if ended is None else ended
     )
     _carried[flow_run_id] = carried
     try:

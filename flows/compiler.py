@@ -28,7 +28,6 @@ from flows.artifacts import add_agent_table
 from flows.calling_off import ended_state
 from flows.carried import CarriedRun, find_carried
 from flows.fencing import check_lease, leave_when_fenced, stop_when_taken
-from flows.giving_way import note_started
 from flows.hooks import record_cancelling, record_state
 from flows.naming import flow_name
 from flows.opening import OpenedRun, open_run
@@ -117,7 +116,6 @@ async def _carry(
         book.drop(carried.ended)
         carried.suspend = context.flow_run_suspension_request.mark_requested
     open_for_tasks(book, connectors)
-    note_started(book.run.id)
     try:
         with stop_when_taken(book):
             await _walk(book, tasks, agents)

@@ -17,7 +17,6 @@ from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
 from flows.carried import find_carried
 from flows.fencing import find_lease
-from flows.giving_way import give_way
 from flows.mirror import apply, to_run_state
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime, get_runtime
@@ -40,17 +39,10 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
     carried.states.append(to_run_state(state))
     told = list(carried.states)
     if state.is_running():
-        carried.do_beside(_mirror(runtime, carried.run, flow_run, told, size=carried.size))
+        carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
         return
     carried.begin_end()
-    await _mirror(
-        runtime,
-        carried.run,
-        flow_run,
-        told,
-        definition=carried.definition,
-        size=carried.size,
-    )
+    await _mirror(runtime, carried.run, flow_run, told, definition=carried.definition)
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -77,9 +69,7 @@ async def _mirror(
     states: Sequence[RunState],
     *,
     definition: WorkflowDefinition | None = None,
-    size: int = 1,
 ) -> None:
-    await give_way(size)
     try:
         await asyncio.to_thread(
             apply,

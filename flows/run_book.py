@@ -22,7 +22,6 @@ from domain.runs import Run
 from domain.workflows import AgentNode, WorkflowDefinition
 from flows.calling_off import call_off
 from flows.decision import ending_called_off, is_retryable, last_answers
-from flows.giving_way import give_way
 from persistence.agent_runs import add_agent_runs, list_answers
 from persistence.executions import list_carried
 from persistence.patience import keep_trying
@@ -139,7 +138,6 @@ class RunBook:
             batch = list(progress.unsaved)
             if not batch:
                 return
-            await give_way(len(batch))
             asked_at = time.monotonic()
             await asyncio.to_thread(keep_trying, lambda: self._store(agent_name, batch))
             self.held_at = asked_at

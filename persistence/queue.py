@@ -23,8 +23,6 @@ from persistence.tables import OrganizationRow
 _DEFAULT_RULES = Rules()
 # Counting on would cost more than it tells: a tenth of this is the largest batch there is.
 _MOST_COUNTED = 10_000
-# To take so many takes a tenth of a second or so.
-_LARGE = 100
 
 WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
 """SQL that says of a row of `executions` whether it waits, word for word as the queue's index."""
@@ -107,8 +105,6 @@ class Claimant:
     """Runs that it carries at most, and `free_runs` more than it does now."""
     free_runs: int
     free_executions: int
-    is_brief: bool = False
-    """It would rather ask again than have others, who claim at that moment, wait for long."""
 
 
 def claim_runs(
@@ -133,8 +129,6 @@ def claim_runs(
         run = _take(session, claimant, plan, pick, waiting)
         if run is not None:
             claimed.append(run)
-            if claimant.is_brief and len(run.execution_ids) >= _LARGE:
-                break
     if claimed:
         _set_clocks(session, plan, waiting)
     return claimed
