@@ -1,6 +1,7 @@
 """What a process counts for the platform's Prometheus.
 
-No label names an organization, user or workflow: each label's values are few and known.
+No label names a user or workflow, and of these instruments none an organization: each label's
+values are few and known. What is told of single organizations is in `queue_metrics.py`.
 """
 
 from dataclasses import dataclass, field

@@ -14,9 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.manners import UNANSWERED
+from api.queue_metrics import WINDOW_S, QueueCollector
 from api.state import ApiState
 from api.steward_metrics import StewardCollector, StewardFigures, read_figures
 from domain.errors import TenantryError
+from domain.served import PlatformService
 from persistence.metrics import QueueLength, measure_queue
 
 # Whoever scrapes more often gets the same figures of the queue, and Postgres one query.
@@ -96,7 +98,9 @@ class _QueueGauge:
         self._read_at = float("-inf")
         self._turn = asyncio.Lock()
         self._steward = StewardCollector()
+        self._service = QueueCollector(most_orgs=state.most_org_series)
         state.counters.registry.register(self._steward)
+        state.counters.registry.register(self._service)
 
     async def refresh(self) -> None:
         """Bring the gauges up to date; a database that is away is a figure, too."""
@@ -105,16 +109,18 @@ class _QueueGauge:
                 return
             counters = self._state.counters
             try:
-                length, self._steward.figures = await asyncio.to_thread(self._measure)
+                length, steward, service = await asyncio.to_thread(self._measure)
             except TenantryError:
                 counters.queue_readable.set(0)
-                self._steward.figures = None
+                self._steward.figures = self._service.figures = None
             else:
+                self._steward.figures, self._service.figures = steward, service
                 counters.queue_readable.set(1)
                 counters.queue_waiting.set(length.waiting)
                 counters.queue_oldest_age_seconds.set(length.oldest_age_s)
             self._read_at = time.monotonic()
 
-    def _measure(self) -> tuple[QueueLength, StewardFigures]:
+    def _measure(self) -> tuple[QueueLength, StewardFigures, PlatformService]:
         with self._state.database.for_platform() as session:
-            return measure_queue(session), read_figures(session)
+            length, steward = measure_queue(session), read_figures(session)
+        return length, steward, self._state.service.look(window_s=WINDOW_S)

@@ -37,6 +37,7 @@ def main() -> None:
         prefect_ui_url=_prefect_ui(settings),
         event_ping_s=settings.event_ping_s,
         event_send_timeout_s=settings.api_stall_timeout_s,
+        most_org_series=settings.metrics_orgs,
     )
     bounds = ConnectionBounds(
         max_connections=fit_to_files(settings.api_max_connections),

@@ -6,6 +6,7 @@ from typing import cast
 from fastapi import Request
 
 from api.counters import Counters
+from api.queue_watch import QueueWatch
 from persistence.sessions import Database
 
 
@@ -44,10 +45,18 @@ class ApiState:
     max_listeners_per_org: int = 200
     event_ping_s: float = 15.0
     """How often a stream without events shows that it lives, and its token is looked at again."""
+    most_org_series: int = 100
+    """Organizations that Prometheus is told of one by one."""
     event_send_timeout_s: float = 20.0
     """How long a client may read nothing before its stream is closed."""
     counters: Counters = field(default_factory=Counters)
     """What the process counts for Prometheus."""
+    service: QueueWatch = field(init=False)
+    """How the queue serves all organizations."""
+
+    def __post_init__(self) -> None:
+        """Look at the queue through the same database."""
+        object.__setattr__(self, "service", QueueWatch(self.database))
 
 
 def state_of(request: Request) -> ApiState:

@@ -85,12 +85,13 @@ class Carrier:
 
     async def carry_handed_over(self, flow_run: FlowRun) -> None:
         """Carry out a flow run that Prefect handed over, or end it there with the reason."""
-        platform_flow = await self._find_platform_flow(flow_run)
-        if platform_flow is not None:
-            engine = run_flow(platform_flow, flow_run=flow_run, return_type="state")
-            await cast(Awaitable[object], engine)
-            return
         adopted = await self._adopt(flow_run)
+        if isinstance(adopted, Refusal) and adopted.is_unknown:
+            platform_flow = await self._find_platform_flow(flow_run)
+            if platform_flow is not None:
+                engine = run_flow(platform_flow, flow_run=flow_run, return_type="state")
+                await cast(Awaitable[object], engine)
+                return
         if isinstance(adopted, Refusal):
             _LOG.warning("flow run %s refused: %s", flow_run.id, adopted.message)
             state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
@@ -257,7 +258,8 @@ class Carrier:
             # Before the engine says anything: from whom the run was taken, Prefect hears nothing.
             await noted
         try:
-            if noted is None:
+            if noted is None and (flow_run.run_count or not flow_run.auto_scheduled):
+                # Somebody may have given it settings of its own, or has it go on where it was.
                 await run_handed_over(compiled.flow, flow_run)
             else:
                 await run_made(self.client, compiled.flow, flow_run, carried)

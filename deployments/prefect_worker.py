@@ -6,6 +6,7 @@ ours takes executions from the queue.
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Coroutine
@@ -36,6 +37,11 @@ from domain.fairness import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
+
+_LOG = logging.getLogger("tenantry.worker")
+# Requests that come at once come within this time; it is what a batch of one that comes alone waits
+# for others.
+_OPENING_S = 0.25
 
 
 class TenantryJobConfiguration(BaseJobConfiguration):
@@ -150,12 +156,43 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         await self.carrier.carry_handed_over(flow_run)
         return TenantryResult(identifier=place, status_code=0)
 
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Carry out a run that the pool gave out, once Prefect agrees that it is this worker's.
+
+        Prefect's own way reads deployment, flow and pool for a configuration of the process that
+        it would start, and writes labels and a process id: a dozen calls for each run, where this
+        process needs to ask once.
+        """
+        try:
+            is_ours = await self._propose_pending_state(flow_run)
+            # From here on the pool gives it out no more.
+            self._forget_submitting(flow_run)
+            if is_ours:
+                await self.carrier.carry_handed_over(flow_run)
+        except Exception:
+            # The worker must go on with its other runs. What becomes of this one the steward sees
+            # to: it may have ended already, and Prefect would take a crash over that.
+            _LOG.exception("flow run %s broke off", flow_run.id)
+        finally:
+            self._forget_submitting(flow_run)
+            self._release_limit_slot(flow_run.id)
+
+    def _forget_submitting(self, flow_run: FlowRun) -> None:
+        self._submitting_flow_run_ids.discard(flow_run.id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+
     def _start_loops(self, settings: Settings, carrier: Carrier) -> None:
         loops: tuple[Coroutine[Any, Any, None], ...] = (
             take_work(
                 carrier,
                 poll_s=settings.poll_interval_s,
-                rules=Rules(ageing_s=settings.ageing_s, max_batch=settings.max_batch),
+                rules=Rules(
+                    ageing_s=settings.ageing_s,
+                    max_batch=settings.max_batch,
+                    opening_s=_OPENING_S,
+                    is_in_step=True,
+                ),
             ),
             listen_for_work(carrier),
             keep_leases(carrier, lease_s=settings.lease_s),

@@ -130,7 +130,7 @@ class Settings(BaseModel):
     it when one worker keeps a core busy and others are idle: each has limits, connections and
     memory of its own."""
 
-    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
     beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
     input and its agents' answers."""
@@ -219,6 +219,11 @@ class Settings(BaseModel):
 
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """TCP port of `/metrics` for Prometheus; unset, it is not served."""
+
+    metrics_orgs: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """Organizations that Prometheus is told of one by one: those that move most and those that
+    wait longest, if there are more. Raise it when Prometheus has room for a dozen series of
+    each."""
 
     execution_url: HttpUrl | None = None
     """Where people see an execution, with `{id}` in place of its id, for the link from Prefect's

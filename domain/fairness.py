@@ -8,16 +8,23 @@ An organization that was idle comes back at the present time, and has nothing sa
 Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from domain.ids import OrgId, WorkflowId
 
 HIGHEST_PRIORITY = 1
+_USUAL_PRIORITY = 3
 _TURNS = 10
 _TURNS_OF_MUCH = 4
 _MUCH = 1_000
 _SMALLEST_SHARE = 25
+# What one run takes a second or so for is not worth to be dealt out.
+_SMALL = 250
+# Of those that are entitled to more: so many are looked at, the heaviest first.
+_HEAVIER = 4
+# Shares that differ by less than this part are the same.
+_SAME_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,9 @@ class OrgShare(Share):
     taken: int = 0
     """Executions that were taken since none of it waited."""
     runs: int = 0
+    newest_run_age_s: float = float("inf")
+    has_begun: bool = False
+    """A run of it is being started, or runs since a moment."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +98,12 @@ class Rules:
     """After so long an execution counts as one priority higher, and so on."""
     max_batch: int = 500
     """Executions in one run, where the workflow says nothing."""
+    opening_s: float = 0.0
+    """How long whoever comes alone with much gets no more than a first share, for others may be
+    about to come as well; 0: it gets all at once."""
+    is_in_step: bool = False
+    """Who has had a share waits for those that are at the same share and have just begun. Without
+    it whoever is faster by chance is a share ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,8 @@ class Pick:
     line: WaitingLine
     most: int
     is_contended: bool
+    is_opening: bool = False
+    """It comes alone, and others may be about to."""
 
 
 @dataclass(slots=True)
@@ -114,15 +132,51 @@ class FairPlan:
         """Choose the line that is served next; `None` if nothing may start."""
         if self.room.free_runs <= 0:
             return None
-        able = [line for line in self.lines if self._may_start(line)]
+        begun = [org for org in self.orgs.values() if org.has_begun and org.runs > 0]
+        able = [line for line in self.lines if self._may_start(line, begun)]
         if not able:
             return None
         level = min(level_of(line, self.rules) for line in able)
         first = min(
             (line for line in able if level_of(line, self.rules) == level),
-            key=lambda line: (self._turn(line.org_id), -line.oldest_age_s, line.oldest_id),
+            key=lambda line: (
+                self._turn(self.orgs[line.org_id]),
+                -line.oldest_age_s,
+                line.oldest_id,
+            ),
         )
-        return Pick(first, self._most(first), is_contended=len(self._contenders()) > 1)
+        contended = len(self._contenders()) > 1
+        return Pick(
+            first,
+            self._most(first),
+            is_contended=contended,
+            is_opening=not contended and self._is_opening(self.orgs[first.org_id]),
+        )
+
+    def heavier_than(self, pick: Pick) -> list[OrgId]:
+        """Name those of more weight that wait as well: the heaviest few."""
+        weight = self.orgs[pick.line.org_id].weight
+        found = {line.org_id for line in self.lines if self.orgs[line.org_id].room() != 0}
+        heavier = [org_id for org_id in found if self.orgs[org_id].weight > weight]
+        return sorted(heavier, key=lambda id: (-self.orgs[id].weight, id))[:_HEAVIER]
+
+    def size(self, pick: Pick, waiting: Mapping[OrgId, int]) -> int:
+        """Say how many of a line go into one run.
+
+        Beside somebody of more weight who has more waiting than one share, a share is as much
+        smaller as the weight is: so that all are as far, by weight, after each of their runs.
+
+        Args:
+            waiting: how many executions wait, of the line's organization and of `heavier_than`.
+        """
+        org = self.orgs[pick.line.org_id]
+        size = share_of(pick, waiting=waiting[pick.line.org_id], taken=org.taken)
+        for org_id in self.heavier_than(pick):
+            other = self.orgs[org_id]
+            theirs = min(_turn_size(waiting[org_id] + other.taken), self.rules.max_batch)
+            if waiting[org_id] > theirs:
+                size = min(size, max(_SMALLEST_SHARE, round(theirs * org.weight / other.weight)))
+        return size
 
     def take(self, pick: Pick, count: int, *, is_empty: bool) -> None:
         """Note that `count` executions of a line were taken; `is_empty`: none is left of it.
@@ -141,37 +195,76 @@ class FairPlan:
         org.running += count
         org.taken += count
         org.runs += 1
+        org.newest_run_age_s, org.has_begun = 0.0, True
         self.workflows[line.workflow_id].running += count
         self.room.free_runs -= 1
         self.room.free_executions -= count
 
-    def _may_start(self, line: WaitingLine) -> bool:
+    def _may_start(self, line: WaitingLine, begun: Sequence[OrgShare]) -> bool:
         org, workflow = self.orgs[line.org_id], self.workflows[line.workflow_id]
         if org.room() == 0 or workflow.room() == 0:
+            return False
+        is_urgent = line.priority < _USUAL_PRIORITY
+        if self.rules.is_in_step and not is_urgent and self._is_a_step_ahead(org, begun):
             return False
         if org.runs == 0:
             # For whoever has nothing running a worker with room for several keeps the last one.
             return True
         is_last_place = self.room.free_runs == 1 and self.room.runs > 1
-        if is_last_place or self.room.free_executions <= 0:
+        if is_last_place:
+            return False
+        if self.room.free_executions <= 0 and not self._has_little(org):
             return False
         return not self._has_its_share(org)
+
+    def _is_opening(self, org: OrgShare) -> bool:
+        return self.rules.opening_s > 0 and org.taken == 0 and org.runs == 0
+
+    def _waits_for_others(self, org: OrgShare) -> bool:
+        # All that was taken of it is one run, and it was less than one may hold.
+        is_first = org.runs == 1 and org.taken == org.running < self.rules.max_batch
+        return is_first and org.newest_run_age_s < self.rules.opening_s
+
+    def _has_little(self, org: OrgShare) -> bool:
+        # Less than half of its part of what runs. Whoever asks for one execution after the other
+        # would else wait with the second, until somebody's large runs are over.
+        contenders = [self.orgs[org_id] for org_id in self._contenders()]
+        running = sum(each.running for each in contenders)
+        return org.running < running * org.weight / sum(each.weight for each in contenders) / 2
+
+    def _is_a_step_ahead(self, org: OrgShare, begun: Sequence[OrgShare]) -> bool:
+        # One share, as large as theirs: whoever asks for a single execution is held up by nobody
+        # and holds nobody up, nor does anybody whose agents take long, as a run has begun for a
+        # moment only.
+        if org.taken == 0:
+            return False
+        start = max(org.clock, self.time)
+        return any(
+            other is not org
+            and abs(start - other.clock) * other.weight <= _SAME_SHARE * other.running / other.runs
+            for other in begun
+        )
 
     def _has_its_share(self, org: OrgShare) -> bool:
         # Half of all places are dealt out by weight, so that runs of one organization do not
         # overtake each other while others wait for their first; alone it may have them all.
         contenders = self._contenders()
         if len(contenders) <= 1:
-            return False
+            return self._waits_for_others(org)
         weights = sum(self.orgs[org_id].weight for org_id in contenders)
-        return org.runs >= max(1, int(self.room.all_runs / 2 * org.weight / weights))
+        places = max(1, int(self.room.all_runs / 2 * org.weight / weights))
+        return org.runs >= places and not self._is_furthest_behind(org, contenders)
+
+    def _is_furthest_behind(self, org: OrgShare, contenders: Set[OrgId]) -> bool:
+        # Its runs may be small because its weight is: places alone would make it have even less.
+        turns = [self._turn(self.orgs[org_id]) for org_id in contenders]
+        return min(turns) == self._turn(org) < max(turns)
 
     def _contenders(self) -> set[OrgId]:
         waiting = {line.org_id for line in self.lines if self.orgs[line.org_id].room() != 0}
         return waiting | {org_id for org_id, org in self.orgs.items() if org.runs > 0}
 
-    def _turn(self, org_id: OrgId) -> float:
-        org = self.orgs[org_id]
+    def _turn(self, org: OrgShare) -> float:
         return max(org.clock, self.time) + org.running / org.weight
 
     def _most(self, line: WaitingLine) -> int:
@@ -201,11 +294,16 @@ def share_of(pick: Pick, *, waiting: int, taken: int) -> int:
         waiting: the organization's waiting executions.
         taken: what was taken since none of it waited.
     """
-    if not pick.is_contended:
+    if pick.is_opening and waiting <= _SMALL:
         return pick.most
-    asked = waiting + taken
+    if not (pick.is_contended or pick.is_opening):
+        return pick.most
+    return min(pick.most, _turn_size(waiting + taken))
+
+
+def _turn_size(asked: int) -> int:
     turns = _TURNS if asked <= _MUCH else _TURNS_OF_MUCH
-    return min(pick.most, max(_SMALLEST_SHARE, -(-asked // turns)))
+    return max(_SMALLEST_SHARE, -(-asked // turns))
 
 
 def jain_index(shares: Iterable[float]) -> float:

@@ -27,6 +27,8 @@ class Refusal:
 
     message: str
     state: StateType = StateType.CANCELLED
+    is_unknown: bool = False
+    """It belongs to no organization's workflow: it may be the platform's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def adopt_flow_run(
         workflow = find_by_deployment(session, deployment_id) if deployment_id else None
     if run is None:
         if workflow is None:
-            return Refusal("No workflow in Tenantry belongs to this deployment.")
+            return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
         run = _add_run(database, workflow, flow_run, worker=worker, lease_s=lease_s)
         if run is None:
             return _queue(database, workflow, flow_run)

@@ -13,7 +13,6 @@ from domain.fairness import (
     WaitingLine,
     WorkerRoom,
     WorkflowShare,
-    share_of,
 )
 from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import ClaimedRun
@@ -53,7 +52,10 @@ from line l cross join lateral (
 ) h
 """)
 _OPEN = text("""
-select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running
+select org_id, workflow_id, count(*) as runs, sum(size)::bigint as running,
+    extract(epoch from clock_timestamp() - max(created_at))::float as newest_age_s,
+    bool_or(case when started_at is null then created_at > clock_timestamp() - interval '3 s'
+        else started_at > clock_timestamp() - interval '0.75 s' end) as has_begun
 from runs where closed_at is null group by 1, 2
 """)
 _ORGS = text("""
@@ -192,8 +194,11 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         for row in session.execute(_WORKFLOWS, {"ids": list(workflow_ids)})
     }
     for row in running:
-        orgs[OrgId(row.org_id)].running += row.running
-        orgs[OrgId(row.org_id)].runs += row.runs
+        org = orgs[OrgId(row.org_id)]
+        org.running += row.running
+        org.runs += row.runs
+        org.newest_run_age_s = min(org.newest_run_age_s, row.newest_age_s)
+        org.has_begun = org.has_begun or row.has_begun
         workflows[WorkflowId(row.workflow_id)].running += row.running
     open_runs = sum(row.runs for row in running)
     room = WorkerRoom(
@@ -218,11 +223,11 @@ def _take(
     waiting: dict[OrgId, int],
 ) -> ClaimedRun | None:
     line = pick.line
-    if line.org_id not in waiting:
-        counted = session.execute(_COUNT, {"org_id": line.org_id, "most": _MOST_COUNTED})
-        waiting[line.org_id] = counted.scalar_one()
-    taken = plan.orgs[line.org_id].taken
-    wanted = share_of(pick, waiting=waiting[line.org_id], taken=taken)
+    for org_id in (line.org_id, *plan.heavier_than(pick)):
+        if org_id not in waiting:
+            counted = session.execute(_COUNT, {"org_id": org_id, "most": _MOST_COUNTED})
+            waiting[org_id] = counted.scalar_one()
+    wanted = plan.size(pick, waiting)
     rows = session.execute(
         _TAKE,
         {

@@ -1,7 +1,6 @@
-"""What is known of an execution's place in the queue, and how the queue does as a whole."""
+"""What is known of an execution's place in the queue."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import text
 
@@ -89,44 +88,3 @@ select count(*) as workers,
         where s.round_at > now() - interval '2 minutes') as is_prefect_away
 from workers where expires_at > clock_timestamp()
 """)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueOfOrg:
-    """How the queue does for one organization."""
-
-    waiting: int
-    oldest_age_s: float
-    running: int
-    started: int
-    """Executions that were added and started within the window; the waits are theirs."""
-    wait_p50_s: float | None
-    wait_p95_s: float | None
-
-
-_QUEUE = text(f"""
-select w.waiting, coalesce(extract(epoch from now() - w.oldest), 0)::float as oldest_age_s,
-    (select coalesce(sum(size), 0) from runs where closed_at is null) as running,
-    s.started, s.waits[1] as p50, s.waits[2] as p95
-from (
-    select count(*) as waiting, min(created_at) as oldest from executions
-    where {WAITS}
-) w, (
-    select count(*) as started, percentile_cont(array[0.5, 0.95]) within group (
-        order by extract(epoch from started_at - created_at)::float) as waits
-    from executions where created_at >= :since and started_at is not null
-) s
-""")
-
-
-def measure_queue_of_org(session: OrgSession, *, since: datetime) -> QueueOfOrg:
-    """Measure the organization's part of the queue; waits are of what was added since then."""
-    row = session.execute(_QUEUE, {"since": since}).one()
-    return QueueOfOrg(
-        waiting=row.waiting,
-        oldest_age_s=row.oldest_age_s,
-        running=row.running,
-        started=row.started,
-        wait_p50_s=row.p50,
-        wait_p95_s=row.p95,
-    )

@@ -16,7 +16,8 @@ from domain.limits import MAX_BATCH, MAX_RUNNING, WorkflowLimits
 from domain.permissions import Permission
 from domain.waiting import Blocker, BlockerKind, expect_start, find_blockers
 from persistence.limits import get_org_limits, get_workflow_limits, set_workflow_limits
-from persistence.waiting import find_place, measure_queue_of_org, see_workers
+from persistence.served import measure_queue_of_org
+from persistence.waiting import find_place, see_workers
 from persistence.workflows import get_workflow
 
 router = APIRouter(tags=["queue"], responses=PROBLEMS)
@@ -63,16 +64,41 @@ class Explanation(BaseModel):
     )
 
 
+class FairnessFigures(BaseModel):
+    """How the queue dealt itself out; of others it tells nothing but what is common to all."""
+
+    window_seconds: int = Field(
+        description="The span that these are of: 60, 300, 900 or 3600, the next that holds "
+        "`window_seconds`; an hour at the most."
+    )
+    started_share: float = Field(
+        description="Which part of all executions that the platform started were yours, 0 to 1."
+    )
+    completed_share: float = Field(description="The same of those that ran and ended.")
+    jain_index: float = Field(
+        description="Jain's index over all organizations that asked for anything, of completed "
+        "executions by weight: 1 if they are equal; less also where some asked for less.",
+        examples=[0.97],
+    )
+    fair_part_index: float = Field(
+        description="Jain's index of what each got by what was its fair part, which is never more "
+        "than it asked for: below 1 only where somebody got less than that.",
+        examples=[0.998],
+    )
+
+
 class QueueFigures(BaseModel):
     """Your organization's part of the queue."""
 
     waiting: int
     oldest_age_seconds: float = Field(description="How long the oldest has waited; 0 if none.")
     running: int
-    started: int = Field(description="How many were added and started within the window.")
+    started: int = Field(description="How many started within the window; the waits are theirs.")
+    completed: int = Field(description="How many ran and ended within the window, well or not.")
     wait_p50_seconds: float | None
     wait_p95_seconds: float | None
     window_seconds: int
+    fairness: FairnessFigures
 
 
 class OrgLimitsDocument(BaseModel):
@@ -133,22 +159,36 @@ def explain_execution(execution_id: Id, access: ExecutionReader) -> Explanation:
 def read_queue(
     access: MetricsReader,
     window_seconds: Annotated[
-        int, Query(ge=1, le=86_400, description="Waits of how long.")
+        int, Query(ge=1, le=86_400, description="How far to look back.")
     ] = 3_600,
 ) -> QueueFigures:
-    """Tell how many of your executions wait, how long they waited of late, and how many run."""
+    """Tell how many of your executions wait and run, how long they waited, and your share."""
     since = utc_now() - timedelta(seconds=window_seconds)
     with access.open(snapshot=True) as session:
         found = measure_queue_of_org(session, since=since)
+    # Of all organizations, so not in that session, and not for each who asks.
+    everybody = access.state.service.look(window_s=window_seconds)
     return QueueFigures(
         waiting=found.waiting,
         oldest_age_seconds=found.oldest_age_s,
         running=found.running,
         started=found.started,
+        completed=found.completed,
         wait_p50_seconds=found.wait_p50_s,
         wait_p95_seconds=found.wait_p95_s,
         window_seconds=window_seconds,
+        fairness=FairnessFigures(
+            window_seconds=everybody.window_s,
+            started_share=_rounded(everybody.started.of(access.principal.org_id)),
+            completed_share=_rounded(everybody.completed.of(access.principal.org_id)),
+            jain_index=_rounded(everybody.completed.index),
+            fair_part_index=_rounded(everybody.completed.index_of_fair_parts),
+        ),
     )
+
+
+def _rounded(part: float) -> float:
+    return round(part, 4)
 
 
 @router.get("/organization/limits")

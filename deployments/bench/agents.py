@@ -1,5 +1,6 @@
 """The three steps as agents: of the benchmark's own worker, not in the product's catalogue."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -60,13 +61,36 @@ class Report(Agent[NoConfig]):
         return [_answer(steps.report(item.upstream[QUALIFY].data)) for item in items]
 
 
+class WaitConfig(AgentConfig):
+    """How long it takes."""
+
+    seconds: float = 0.0
+    """Of every call, whatever it is asked for."""
+
+
+class Wait(Agent[WaitConfig]):
+    """A step that waits for something else, as agents mostly do."""
+
+    type = "bench_wait"
+    description = "Waits, and hands on what it was given."
+    example: ClassVar[JsonObject] = {"seconds": 0.5}
+    Config = WaitConfig
+
+    async def run(
+        self, items: Sequence[AgentInput], context: AgentContext[WaitConfig]
+    ) -> Sequence[AgentOutcome]:
+        """Wait once for all of them."""
+        await asyncio.sleep(context.config.seconds)
+        return [_answer(item.input_data) for item in items]
+
+
 READ, QUALIFY, REPORT = "Read request", "Qualify", "Report"
 AGENTS = (READ, QUALIFY, REPORT)
 
 
 def bench_registry() -> AgentRegistry:
     """Make the registry of the benchmark's worker."""
-    return AgentRegistry([ReadRequest(), Qualify(), Report()])
+    return AgentRegistry([ReadRequest(), Qualify(), Report(), Wait()])
 
 
 def bench_definition() -> WorkflowDefinition:
@@ -81,6 +105,12 @@ def bench_definition() -> WorkflowDefinition:
             "edges": [{"from": READ, "to": QUALIFY}, {"from": QUALIFY, "to": REPORT}],
         }
     )
+
+
+def waiting_definition(seconds: float) -> WorkflowDefinition:
+    """Define a workflow of one step that waits."""
+    agent = {"name": "Wait", "type": Wait.type, "config": {"seconds": seconds}}
+    return WorkflowDefinition.model_validate({"name": "Waiting", "agents": [agent], "edges": []})
 
 
 def _answer(data: JsonObject) -> AgentOutcome:

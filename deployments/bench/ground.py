@@ -114,17 +114,22 @@ class Ground:
 
     @contextmanager
     def working(
-        self, *, environ: Mapping[str, str] | None = None, profile: Path | None = None
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        profile: Path | None = None,
+        name: str = WORKER,
     ) -> Generator[None]:
         """Have a worker run, from the block's beginning to its end.
 
         Args:
             environ: settings of its own, by their `TENANTRY_` names.
             profile: file into which it writes where its time went.
+            name: what it is called in `usage`, where there are several.
         """
         settings = load_settings({**as_environ(self.settings), **(environ or {})})
         command = [sys.executable, "-m", "deployments.bench.worker"]
-        with (self.folder / "worker.log").open("a", encoding="utf-8") as log:
+        with (self.folder / f"{name}.log").open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command if profile is None else [*command, str(profile)],
                 env={**self.environ(), **as_environ(settings)},
@@ -133,11 +138,11 @@ class Ground:
                 stderr=log,
                 preexec_fn=end_with_parent(signal.SIGKILL),
             )
-        self.others[WORKER] = process.pid
+        self.others[name] = process.pid
         try:
             yield
         finally:
-            del self.others[WORKER]
+            del self.others[name]
             process.terminate()
             try:
                 process.wait(timeout=settings.drain_grace_s + 15)

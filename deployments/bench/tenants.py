@@ -1,7 +1,7 @@
 """The organizations of the benchmark, each with the workflow of the three steps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ from deployments.bench.ground import Ground
 from domain.catalog import Workflow
 from domain.clock import utc_now
 from domain.ids import OrgId, UserId
+from domain.workflows import WorkflowDefinition
 from persistence.organizations import ensure_member, ensure_organization
 from persistence.sessions import Database
 from persistence.tokens import add_token
@@ -28,14 +29,20 @@ class Tenant:
     workflow: Workflow
 
 
-def add_tenants(database: Database, number: int) -> list[Tenant]:
-    """Make organizations with a workflow each."""
-    definition = bench_definition()
+def add_tenants(
+    database: Database,
+    number: int,
+    *,
+    kind: str = "bench",
+    define: Callable[[int], WorkflowDefinition] = lambda _: bench_definition(),
+) -> list[Tenant]:
+    """Make organizations of a kind, with a workflow each."""
     tenants: list[Tenant] = []
     for each in range(number):
-        org_id = OrgId(f"org_bench_{each}")
+        org_id, definition = OrgId(f"org_{kind}_{each}"), define(each)
+        slug = f"{kind.replace('_', '-')}-{each}"
         with database.for_platform() as session:
-            ensure_organization(session, org_id, name=f"Bench {each}", slug=f"bench-{each}")
+            ensure_organization(session, org_id, name=f"{kind} {each}", slug=slug)
             ensure_member(session, org_id, USER, name="Bench", role="admin")
         with database.org(org_id, user_id=USER) as session:
             workflow = add_workflow(

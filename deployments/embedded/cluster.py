@@ -71,6 +71,9 @@ class Cluster:
             "unix_socket_directories": "",
             "max_connections": "200",
             "shared_buffers": "256MB",
+            # Before the first batch the tables are empty, and plans that were made then are bad
+            # ones until the tables are looked at: within seconds, not within the default minute.
+            "autovacuum_naptime": "5s",
             "log_lock_waits": "on",
             "log_line_prefix": "%m [%p] %q%u@%d ",
             "timezone": "UTC",

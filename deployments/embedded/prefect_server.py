@@ -21,6 +21,9 @@ TUNED: Mapping[str, str] = MappingProxyType(
         # The defaults, 5 and 10, run out when a full worker and the event services meet.
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "15",
+        # An hour by default: each minute the scheduler makes an hour's runs of each minute cron
+        # anew, and the database drops all but one of them.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT5M",
     }
 )
 

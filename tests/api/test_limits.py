@@ -258,7 +258,8 @@ def test_a_stream_ends_with_its_token(database: Database):
 
 def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Database):
     state = ApiState(database=database)
-    queue(database, ACME, simple_workflow(database, ACME))
+    workflow = simple_workflow(database, ACME)
+    execution = queue(database, ACME, workflow)
     with serve_with(database, counters=state.counters) as api:
         with api.client() as admin:
             admin.get("/tokens")
@@ -274,5 +275,9 @@ def test_the_platforms_figures_are_served_on_a_port_of_their_own(database: Datab
     assert "tenantry_open_runs 0.0" in shown
     assert "tenantry_lost_workers_total 0.0" in shown
     assert "tok_x" not in shown
-    assert ACME not in shown
+    # Organizations are named where it is said how each is served, and nowhere else.
+    named = [line for line in shown.splitlines() if ACME in line]
+    assert all(line.startswith("tenantry_org_") for line in named)
+    assert workflow.id not in shown
+    assert execution.id not in shown
     assert "xxxx" not in shown

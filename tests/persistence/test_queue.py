@@ -2,13 +2,11 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from domain.catalog import Workflow
-from domain.clock import utc_now
 from domain.errors import TenantryError
 from domain.fairness import Rules
 from domain.ids import ExecutionId, OrgId
@@ -21,7 +19,7 @@ from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, a
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.queue import Claimant, claim_runs, forget_worker, note_worker
 from persistence.sessions import Database
-from persistence.waiting import WorkersSeen, find_place, measure_queue_of_org, see_workers
+from persistence.waiting import WorkersSeen, find_place, see_workers
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import simple_workflow
 
@@ -107,6 +105,61 @@ def test_weights_make_shares(database: Database):
         served += of_org(runs)
         end_runs(database, runs)
     assert served[ACME] / served.total() == pytest.approx(0.75, rel=0.05)
+
+
+def test_a_share_is_as_large_as_the_weight(database: Database):
+    """So that whoever has more weight is ahead by it after each round, and not only in the end."""
+    for org_id in (ACME, GLOBEX):
+        fill(database, org_id, simple_workflow(database, org_id), 4_000)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(weight=4))
+    first, second = claim(database, runs=3, executions=1_000)
+    assert of_org([first, second]) == {ACME: 500, GLOBEX: 125}
+
+
+def test_little_beside_much_weight_does_not_make_shares_small(database: Database):
+    for org_id, count in ((ACME, 5), (GLOBEX, 4_000)):
+        fill(database, org_id, simple_workflow(database, org_id), count)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_org_limits(session, OrgLimits(weight=100))
+    assert of_org(claim(database, runs=3, executions=1_000))[GLOBEX] == 500
+
+
+def test_a_second_execution_of_a_light_one_starts_though_the_room_is_taken(database: Database):
+    heavy, light = (simple_workflow(database, org_id) for org_id in (ACME, GLOBEX))
+    fill(database, ACME, heavy, 3_000)
+    claim(database, runs=16, executions=1_000)
+    for free_runs in (13, 12):
+        fill(database, GLOBEX, light, 1)
+        claimant = Claimant(name="w", lease_s=60, runs=16, free_runs=free_runs, free_executions=0)
+        with database.for_platform() as session:
+            assert of_org(claim_runs(session, claimant)) == {GLOBEX: 1}
+
+
+def test_who_comes_alone_with_much_gets_the_rest_a_moment_later(database: Database):
+    fill(database, ACME, simple_workflow(database, ACME), 300)
+    assert of_org(claim(database, opening_s=60.0)) == {ACME: 30}
+    assert of_org(claim(database, opening_s=60.0)) == {}
+    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 300)
+    assert of_org(claim(database, runs=3, opening_s=60.0)) == {GLOBEX: 30}
+
+
+def test_who_comes_alone_with_little_gets_all_of_it(database: Database):
+    fill(database, ACME, simple_workflow(database, ACME), 250)
+    assert of_org(claim(database, opening_s=60.0)) == {ACME: 250}
+
+
+def test_who_is_a_share_ahead_waits_for_who_has_just_begun(database: Database):
+    for org_id in (ACME, GLOBEX):
+        fill(database, org_id, simple_workflow(database, org_id), 300)
+    first = claim(database, runs=3, is_in_step=True)
+    assert of_org(first) == {ACME: 30, GLOBEX: 30}
+    end_runs(database, first[:1])
+    assert claim(database, runs=3, is_in_step=True) == []
+    with database.for_platform() as session:
+        # Its agents take long: nobody waits for that.
+        session.execute(text("update runs set started_at = now() - interval '5 s'"))
+    assert of_org(claim(database, runs=2, is_in_step=True)) == {first[0].run.org_id: 30}
 
 
 def test_who_comes_late_has_no_more_credit_than_one_run(database: Database):
@@ -265,15 +318,3 @@ def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
     with database.org(ACME) as session:
         facts = find_place(session, id, WorkersSeen(0, is_prefect_away=False))
     assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
-
-
-def test_the_queues_figures_are_an_organizations_own(database: Database):
-    acme = simple_workflow(database, ACME)
-    fill(database, ACME, acme, 7)
-    fill(database, GLOBEX, simple_workflow(database, GLOBEX), 9)
-    claim(database, runs=1, max_batch=3)
-    with database.org(ACME) as session:
-        found = measure_queue_of_org(session, since=utc_now() - timedelta(hours=1))
-    assert found.waiting + found.running == 7
-    assert found.oldest_age_s >= 0
-    assert (found.started, found.wait_p50_s) == (0, None)

@@ -94,7 +94,7 @@ def _work(database: Database, worker: str) -> None:
         if claimed is None:
             return
         org_id, run_id = claimed.run.org_id, claimed.run.id
-        running = RunState(uuid4(), StateType.RUNNING, "Running", utc_now())
+        running = running_state()
         with database.org(org_id) as session:
             start_executions(session, run_id, state=running, at=running.at)
         ends = [
@@ -108,6 +108,11 @@ def _work(database: Database, worker: str) -> None:
                 finish_executions(session, part, at=utc_now(), started_at=None, state=None)
         with database.org(org_id) as session:
             close_run(session, run_id)
+
+
+def running_state() -> RunState:
+    """Make the state that Prefect would say of a run that starts now."""
+    return RunState(uuid4(), StateType.RUNNING, "Running", utc_now())
 
 
 def _end(id: ExecutionId, status: ExecutionStatus) -> FinishedExecution:

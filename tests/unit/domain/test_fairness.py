@@ -172,6 +172,16 @@ def test_while_others_wait_places_are_dealt_out_by_weight():
     assert (made.orgs[OrgId("a")].runs, made.orgs[OrgId("b")].runs) == (6, 2)
 
 
+def test_what_is_urgent_keeps_in_step_with_nobody():
+    begun = OrgShare(clock=30.0, running=30, taken=30, runs=1, has_begun=True)
+    ahead = OrgShare(clock=30.0, taken=30)
+    for priority, expected in ((3, None), (2, "ahead")):
+        orgs = {"ahead": ahead, "begun": begun}
+        made = plan(line("ahead", priority=priority), orgs=orgs, is_in_step=True)
+        pick = made.choose()
+        assert (pick and pick.line.org_id) == expected
+
+
 def test_a_line_whose_rows_are_held_by_others_is_passed_over():
     made = plan(line("a"), line("b"))
     pick = made.choose()

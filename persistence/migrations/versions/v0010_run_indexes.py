@@ -6,8 +6,8 @@ beside it: each run cost more the more executions had ended before.
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

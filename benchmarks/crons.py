@@ -1,0 +1,246 @@
+"""Whether one Prefect server keeps up with many minute crons: its CPU, how late, and once each.
+
+    .venv/bin/python -m benchmarks.crons [--workflows 500] [--orgs 10] [--ticks 3] [--json]
+
+PostgreSQL, Prefect's server, API, steward and a worker are processes of their own. Every workflow
+has the three steps of `tenantry bench` and a schedule of `* * * * *`. When all are published and
+what was due meanwhile is done, so many full minutes are watched, and what was due in them is waited
+for. Lateness is from the minute that a run was due to the time its execution was running. Exit code
+1: a tick was missing or fired twice, or the last minute's were not all started within a minute.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+
+from benchmarks.shares import percentile
+from deployments.bench.agents import bench_definition
+from deployments.bench.failures import BenchFailed
+from deployments.bench.ground import Ground, open_ground
+from deployments.bench.tenants import USER
+from deployments.bench.usage import cpu_between
+from deployments.embedded.cluster import PREFECT_DATABASE
+from deployments.embedded.specs import PREFECT
+from domain.ids import OrgId
+from domain.json_data import JsonObject
+from persistence.organizations import ensure_member, ensure_organization
+from persistence.schedules import add_schedule
+from persistence.workflows import add_workflow
+
+MINUTE_S = 60
+KEEPS_UP_S = 60.0
+_PUBLISH_LIMIT_S = 400.0
+_UNPUBLISHED = "select count(*) from workflows where prefect_deployment_id is null"
+# By Prefect's own account: what was due, of which deployment, and what became of it.
+_DUE = """
+select id::text, deployment_id::text, extract(epoch from expected_start_time)::bigint
+from flow_run where auto_scheduled and expected_start_time >= to_timestamp(%s)
+    and expected_start_time < to_timestamp(%s)
+"""
+_STARTED = """
+select idempotency_key, extract(epoch from started_at)::float, status from executions
+where trigger = 'schedule' and idempotency_key = any(%s)
+"""
+_OPEN_DUE = """
+select count(*) from flow_run where auto_scheduled and expected_start_time < now()
+    and state_type in ('SCHEDULED', 'PENDING', 'RUNNING')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """What was due in the minutes that were watched, and when each of it started."""
+
+    due: Counter[tuple[str, int]]
+    """How often, by deployment and tick."""
+    late_s: dict[str, float]
+    """By flow run, of those that started."""
+    completed: int
+    expected: int
+    ticks: Sequence[int]
+
+    @property
+    def repeated(self) -> int:
+        """Ticks that fired more than once."""
+        return sum(count > 1 for count in self.due.values())
+
+    @property
+    def missing(self) -> int:
+        """Ticks that never fired."""
+        return self.expected - len(self.due)
+
+
+def prepare(ground: Ground, *, orgs: int, workflows: int) -> None:
+    """Make organizations, their workflows, and a schedule for each."""
+    definition = bench_definition()
+    for number in range(orgs):
+        org_id = OrgId(f"org_cron_{number}")
+        with ground.database.for_platform() as session:
+            ensure_organization(session, org_id, name=f"Cron {number}", slug=f"cron-{number}")
+            ensure_member(session, org_id, USER, name="Bench", role="admin")
+        with ground.database.org(org_id, user_id=USER) as session:
+            for each in range(number, workflows, orgs):
+                workflow = add_workflow(
+                    session,
+                    definition.as_json(),
+                    name=f"{definition.name} {each}",
+                    slug=f"cron-{each}",
+                    description="",
+                )
+                add_schedule(
+                    session,
+                    workflow.id,
+                    cron="* * * * *",
+                    timezone="UTC",
+                    input_data={"number": each, "text": "Find leads for software number"},
+                )
+
+
+def prefect_rows(ground: Ground) -> psycopg.Connection[Any]:
+    """Look into Prefect's own tables."""
+    url = make_url(ground.stack.superuser_url).set(
+        drivername="postgresql", database=PREFECT_DATABASE
+    )
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
+def wait_published(ground: Ground) -> float:
+    """Wait until the steward has published everything; return how long it took.
+
+    Raises:
+        BenchFailed: it does not get there.
+    """
+    began = time.monotonic()
+    with ground.connect() as connection:
+        while _one(connection, _UNPUBLISHED):
+            if time.monotonic() - began > _PUBLISH_LIMIT_S:
+                raise BenchFailed("The steward did not publish the workflows to Prefect.")
+            time.sleep(0.5)
+    return time.monotonic() - began
+
+
+def catch_up(ground: Ground, *, limit_s: float) -> int:
+    """Wait until what was due is done, or for so long; return what is left."""
+    deadline = time.monotonic() + limit_s
+    with prefect_rows(ground) as connection:
+        while (left := _one(connection, _OPEN_DUE)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    return left
+
+
+def watch(ground: Ground, *, ticks: int) -> tuple[int, dict[str, float], float]:
+    """Let so many minutes pass, from the next full one on; return the first, CPU and seconds."""
+    first = (int(time.time()) // MINUTE_S + 1) * MINUTE_S
+    time.sleep(max(0.0, first - 1 - time.time()))
+    before, began = ground.usage(), time.monotonic()
+    time.sleep(max(0.0, first + ticks * MINUTE_S - 1 - time.time()))
+    after, ended = ground.usage(), time.monotonic()
+    return first, cpu_between(before, after), ended - began
+
+
+def read_minutes(ground: Ground, *, first: int, ticks: int, workflows: int) -> Minutes:
+    """Read what was due in the minutes and what became of it."""
+    with prefect_rows(ground) as connection:
+        due = connection.execute(_DUE, [first, first + ticks * MINUTE_S]).fetchall()
+    at = {f"prefect:{flow_run}": tick for flow_run, _, tick in due}
+    with ground.connect() as connection:
+        started = connection.execute(_STARTED, [list(at)]).fetchall()
+    return Minutes(
+        due=Counter((deployment, tick) for _, deployment, tick in due),
+        late_s={key: at_s - at[key] for key, at_s, _ in started if at_s is not None},
+        completed=sum(status == "COMPLETED" for _, _, status in started),
+        expected=workflows * ticks,
+        ticks=range(first, first + ticks * MINUTE_S, MINUTE_S),
+    )
+
+
+def report(
+    minutes: Minutes, cpu_s: dict[str, float], elapsed_s: float, *, left: int
+) -> tuple[JsonObject, list[str]]:
+    """Sum up; the second part says what is not as it should be."""
+    late = sorted(minutes.late_s.values())
+    cores = os.cpu_count() or 1
+    shares = {name: used / elapsed_s for name, used in sorted(cpu_s.items())}
+    found: JsonObject = {
+        "due": minutes.expected,
+        "missing": minutes.missing,
+        "repeated": minutes.repeated,
+        "started": len(late),
+        "completed": minutes.completed,
+        "due_before_and_not_done": left,
+        "late_p50_s": round(percentile(late, 0.5), 2) if late else None,
+        "late_p95_s": round(percentile(late, 0.95), 2) if late else None,
+        "late_max_s": round(late[-1], 2) if late else None,
+        "prefect_of_one_core": round(shares.get(PREFECT, 0.0), 3),
+        "prefect_of_machine": round(shares.get(PREFECT, 0.0) / cores, 3),
+        "cores_by_process": {name: round(share, 3) for name, share in shares.items()},
+    }
+    problems: list[str] = []
+    if minutes.missing or minutes.repeated:
+        problems.append(f"{minutes.missing} ticks are missing, {minutes.repeated} fired twice")
+    behind = minutes.expected - sum(each <= KEEPS_UP_S for each in late)
+    if behind:
+        problems.append(f"{behind} of {minutes.expected} did not start within a minute")
+    return found, problems
+
+
+def measure(ground: Ground, options: argparse.Namespace) -> tuple[JsonObject, list[str]]:
+    """Take all figures."""
+    prepare(ground, orgs=options.orgs, workflows=options.workflows)
+    ground.start_services()
+    _say("Publishing")
+    with ground.working():
+        took_s = wait_published(ground)
+        left = catch_up(ground, limit_s=options.catch_up)
+        _say(f"Published in {took_s:.0f} s; {left} due and not done; watching")
+        first, cpu_s, elapsed_s = watch(ground, ticks=options.ticks)
+        _say("Waiting for the rest")
+        catch_up(ground, limit_s=options.catch_up)
+        minutes = read_minutes(
+            ground, first=first, ticks=options.ticks, workflows=options.workflows
+        )
+    found, problems = report(minutes, cpu_s, elapsed_s, left=left)
+    return {"workflows": options.workflows, "publish_s": round(took_s), **found}, problems
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start everything, measure, and print what came out; 1 if it is not as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workflows", type=int, default=500)
+    parser.add_argument("--orgs", type=int, default=10)
+    parser.add_argument("--ticks", type=int, default=3)
+    parser.add_argument("--catch-up", type=float, default=60, help="seconds, before and after")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    with open_ground(prefect=True, say=_say) as ground:
+        found, problems = measure(ground, options)
+    if options.json:
+        sys.stdout.write(json.dumps({**found, "problems": [*problems]}) + "\n")
+    else:
+        lines = [f"{name:26} {value}" for name, value in found.items()]
+        sys.stdout.write("\n".join([*lines, *(f"MISSED: {line}" for line in problems)]) + "\n")
+    return 1 if problems else 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _one(connection: psycopg.Connection[Any], statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    if row is None:
+        raise RuntimeError("an aggregate always has one row")
+    return int(row[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
