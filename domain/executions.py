@@ -125,6 +125,17 @@ class CarriedExecution(NamedTuple):
     deadline: datetime | None
 
 
+class WorkItem(NamedTuple):
+    """Of an execution that a run carries, what its agents and its end need."""
+
+    id: ExecutionId
+    status: ExecutionStatus
+    attempt: int
+    cancel_requested_at: datetime | None
+    deadline: datetime | None
+    input_data: JsonObject
+
+
 class ExecutionNotFound(TenantryError):
     """This organization has no such execution."""
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from domain.errors import ErrorCode
 from domain.ids import ExecutionId
 from domain.json_data import JsonObject
 
 NO_MONEY = Decimal(0)
+_COST_PLACES = 8
+_SMALLEST_COST = Decimal(1).scaleb(-_COST_PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,13 @@ class Usage:
 
     tokens: int = 0
     cost_usd: Decimal = NO_MONEY
+    """Rounded to eight places, which is what the tables keep."""
+
+    def __post_init__(self) -> None:
+        exponent = self.cost_usd.as_tuple().exponent
+        if isinstance(exponent, int) and exponent < -_COST_PLACES:
+            rounded = self.cost_usd.quantize(_SMALLEST_COST, rounding=ROUND_HALF_UP)
+            object.__setattr__(self, "cost_usd", rounded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import State
 
+from domain.agent_runs import AgentRun
 from domain.executions import ExecutionStatus
 from domain.ids import ExecutionId
 from domain.runs import Run, RunState
@@ -37,6 +38,8 @@ class CarriedRun:
     """What the flow takes over from the worker, which has read it while Prefect made the run."""
     definition: WorkflowDefinition | None = None
     """The workflow version that it runs, once that was read."""
+    answers: dict[ExecutionId, list[AgentRun]] | None = None
+    """What its agents have answered, once all of it is stored; the mirror need not read it."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
     ended: dict[ExecutionId, ExecutionStatus] = field(

@@ -123,6 +123,8 @@ async def _carry(
         close_for_tasks(book)
     # Here, and not where its picture is drawn: what comes next is the final state.
     await book.check_held()
+    if carried is not None:
+        carried.answers = book.list_answers()
     client = cast(PrefectClient, context.client)
 
     async def draw() -> None:
@@ -144,7 +146,8 @@ async def _take_opened(
     if carried is not None:
         # Taken once: a flow that Prefect calls again begins with what is stored.
         opened, carried.opened = carried.opened, None
-        if opened is not None and opened[0].is_held_lately():
+        if opened is not None:
+            await opened[0].check_held()
             return opened
 
     def read() -> OpenedRun:

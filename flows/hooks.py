@@ -17,7 +17,7 @@ from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
 from flows.carried import find_carried
 from flows.fencing import find_lease
-from flows.mirror import apply, to_run_state
+from flows.mirror import Answers, apply, to_run_state
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime, get_runtime
 
@@ -42,7 +42,14 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
         carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
         return
     carried.begin_end()
-    await _mirror(runtime, carried.run, flow_run, told, definition=carried.definition)
+    await _mirror(
+        runtime,
+        carried.run,
+        flow_run,
+        told,
+        definition=carried.definition,
+        answers=carried.answers,
+    )
 
 
 async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
@@ -69,6 +76,7 @@ async def _mirror(
     states: Sequence[RunState],
     *,
     definition: WorkflowDefinition | None = None,
+    answers: Answers | None = None,
 ) -> None:
     try:
         await asyncio.to_thread(
@@ -78,6 +86,7 @@ async def _mirror(
             states,
             max_attempts=runtime.max_attempts,
             definition=definition,
+            answers=answers,
             lease=find_lease(flow_run.id),
         )
     except LeaseLost:

@@ -6,7 +6,7 @@ repeated, late and disordered calls end in the same rows. Nothing else writes a 
 from Prefect.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -41,6 +41,8 @@ from persistence.runs import add_states, close_run, lock_run, record_facts
 from persistence.sessions import Database, OrgSession
 from persistence.workflows import get_definition
 
+Answers = Mapping[ExecutionId, Sequence[AgentRun]]
+
 
 def to_run_state(state: State) -> RunState:
     """Turn a Prefect state into ours, keyed by its id.
@@ -60,6 +62,7 @@ def apply(
     *,
     max_attempts: int = 3,
     definition: WorkflowDefinition | None = None,
+    answers: Answers | None = None,
     lease: UUID | None = None,
     again: bool = False,
 ) -> int:
@@ -70,6 +73,7 @@ def apply(
 
     Args:
         definition: of the run's workflow version, if the caller has it; else it is read.
+        answers: all that agents have answered and that is stored, likewise.
         lease: the token of a caller who carried the run out. One from whom it was taken has been
             asleep, and what it knows is old: it writes nothing.
         again: also if the run is closed and nothing is new, for executions that were left in it.
@@ -96,6 +100,7 @@ def apply(
                 state=facts.latest,
                 max_attempts=max_attempts,
                 definition=definition,
+                answers=answers,
             )
         record_facts(session, run.id, facts, closed_as=closed_as)
         return changed
@@ -151,6 +156,7 @@ def _end(
     state: RunState | None,
     max_attempts: int,
     definition: WorkflowDefinition | None = None,
+    answers: Answers | None = None,
 ) -> int:
     unfinished = [e for e in carried if e.status not in FINAL]
     if facts.ending is None or not unfinished:
@@ -159,7 +165,8 @@ def _end(
         definition = WorkflowDefinition.model_validate(
             get_definition(session, run.workflow_id, version=run.workflow_version)
         )
-    answers = _by_execution(list_answers(session, run.id))
+    if answers is None:
+        answers = _by_execution(list_answers(session, run.id))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []
     for execution in unfinished:

@@ -9,7 +9,7 @@ from datetime import datetime
 from domain.agent_runs import AgentRun
 from domain.clock import utc_now
 from domain.errors import ErrorCode
-from domain.executions import FINAL, Execution, ExecutionStatus
+from domain.executions import FINAL, ExecutionStatus, WorkItem
 from domain.ids import ExecutionId, new_agent_run_id
 from domain.outcomes import (
     AgentInput,
@@ -23,7 +23,7 @@ from domain.workflows import AgentNode, WorkflowDefinition
 from flows.calling_off import call_off
 from flows.decision import ending_called_off, is_retryable, last_answers
 from persistence.agent_runs import add_agent_runs, list_answers
-from persistence.executions import list_carried
+from persistence.executions import list_work
 from persistence.patience import keep_trying
 from persistence.runs import hold_lease
 from persistence.sessions import Database, OrgSession
@@ -52,7 +52,7 @@ class RunBook:
     database: Database
     run: Run
     definition: WorkflowDefinition
-    executions: dict[ExecutionId, Execution]
+    executions: dict[ExecutionId, WorkItem]
     """What agents are still asked for."""
     called_off: dict[ExecutionId, ExecutionStatus] = field(
         default_factory=dict[ExecutionId, ExecutionStatus]
@@ -63,6 +63,9 @@ class RunBook:
     held_at: float = field(default_factory=time.monotonic)
     """When the database last said that it was not."""
     _progress: dict[str, _Progress] = field(default_factory=dict[str, _Progress])
+    _history: dict[ExecutionId, list[AgentRun]] = field(
+        default_factory=dict[ExecutionId, list[AgentRun]]
+    )
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def items_for(self, node: AgentNode) -> list[AgentInput]:
@@ -171,11 +174,21 @@ class RunBook:
             for id in self.executions
         )
 
+    def list_answers(self) -> dict[ExecutionId, list[AgentRun]]:
+        """List what agents have answered for each execution, by start, as the tables have it.
+
+        Once no agent is asked any more: all of it is stored then.
+        """
+        return {
+            id: sorted(runs, key=lambda run: run.started_at) for id, runs in self._history.items()
+        }
+
     def load(self, known: Sequence[AgentRun]) -> None:
         """Take over what agents answered before this process had the run."""
         by_agent: dict[str, list[AgentRun]] = {}
         for run in known:
             by_agent.setdefault(run.agent_name, []).append(run)
+            self._history.setdefault(run.execution_id, []).append(run)
         for name, runs in by_agent.items():
             per_item: dict[ExecutionId, list[AgentRun]] = {}
             for run in runs:
@@ -215,6 +228,7 @@ class RunBook:
         progress = self._of(node.name)
         progress.answers[id] = run
         progress.unsaved.append(run)
+        self._history.setdefault(id, []).append(run)
 
     def _fail_under_way(self, node: AgentNode, failure: Failure | None = None) -> None:
         progress = self._of(node.name)
@@ -252,7 +266,7 @@ def broken_agent(agent_name: str) -> Failure:
 class CarriedWork:
     """What a run carries, and what its agents have answered already, as it was read."""
 
-    executions: Sequence[Execution]
+    executions: Sequence[WorkItem]
     answers: Sequence[AgentRun]
     read_at: float
     """By this process's monotonic clock, before the database was asked."""
@@ -261,7 +275,7 @@ class CarriedWork:
 def read_carried_work(session: OrgSession, run: Run) -> CarriedWork:
     """Read what a run carries. Nothing is written."""
     read_at = time.monotonic()
-    executions = list_carried(session, run.id)
+    executions = list_work(session, run.id)
     return CarriedWork(executions, list_answers(session, run.id), read_at)
 
 

@@ -16,6 +16,7 @@ from domain.executions import (
     ExecutionNotFound,
     ExecutionStatus,
     Trigger,
+    WorkItem,
 )
 from domain.ids import (
     ExecutionId,
@@ -143,21 +144,33 @@ def list_carried(session: OrgSession, run_id: RunId) -> list[Execution]:
 
 def list_endings(session: OrgSession, run_id: RunId) -> list[CarriedExecution]:
     """List of a run's executions, oldest first, what says how they end: no input, no output."""
-    query = (
-        select(
-            ExecutionRow.id,
-            ExecutionRow.status,
-            ExecutionRow.attempt,
-            ExecutionRow.cancel_requested_at,
-            ExecutionRow.deadline,
-        )
-        .where(ExecutionRow.run_id == run_id)
-        .order_by(ExecutionRow.id)
-    )
+    query = select(*_ENDING).where(ExecutionRow.run_id == run_id).order_by(ExecutionRow.id)
     return [
         CarriedExecution(ExecutionId(id), ExecutionStatus(status), *others)
         for id, status, *others in session.execute(query)
     ]
+
+
+def list_work(session: OrgSession, run_id: RunId) -> list[WorkItem]:
+    """List of a run's executions, oldest first, what their agents need."""
+    query = (
+        select(*_ENDING, ExecutionRow.input_data)
+        .where(ExecutionRow.run_id == run_id)
+        .order_by(ExecutionRow.id)
+    )
+    return [
+        WorkItem(ExecutionId(id), ExecutionStatus(status), *others)
+        for id, status, *others in session.execute(query)
+    ]
+
+
+_ENDING = (
+    ExecutionRow.id,
+    ExecutionRow.status,
+    ExecutionRow.attempt,
+    ExecutionRow.cancel_requested_at,
+    ExecutionRow.deadline,
+)
 
 
 def _created(row: ExecutionRow, schedule_id: ScheduleId | None) -> AuditEntry:
