@@ -33,6 +33,11 @@ test: $(READY) ## Run the tests
 test-slow: $(READY) ## Run the tests that take minutes: the steward, calling off, the benchmark
 	@$(BIN)/pytest -m slow -n $(JOBS) --dist loadfile $(ARGS)
 
+# CHAOS_SEED=7 makes that run again, CHAOS_SEEDS=10 makes ten, one after the other.
+.PHONY: test-chaos
+test-chaos: $(READY) ## Kill and cut off everything under load, then check every row
+	@$(BIN)/pytest -rP -m chaos tests/chaos $(ARGS)
+
 .PHONY: test-contract
 test-contract: $(READY) ## Hold the API to its OpenAPI document with schemathesis
 	@$(BIN)/pytest -rP -m contract tests/api/test_contract.py $(ARGS)

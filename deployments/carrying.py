@@ -33,6 +33,7 @@ from flows.opening import OpenedRun, open_run
 from flows.platform import PLATFORM_FLOWS
 from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
 from persistence.runs import end_lease
@@ -144,7 +145,7 @@ class Carrier:
             self._remove(claimed.run)
 
     async def _launch(self, claimed: ClaimedRun) -> FlowRun:
-        """Start a run in Prefect; wait for a Prefect that is away, with the lease kept.
+        """Start a run in Prefect; wait for what is away, with the lease kept.
 
         Asked again, Prefect gives the flow run that it made at the first call, if it made one.
         """
@@ -156,6 +157,8 @@ class Carrier:
                     raise
                 kind = type(error).__name__
                 _LOG.warning("Prefect did not start run %s: %s", claimed.run.id, kind)
+            except DatabaseUnreachable:
+                _LOG.warning("run %s not started: the database is away", claimed.run.id)
             await asyncio.sleep(_PREFECT_PAUSE_S)
             await wait_for_prefect()
 

@@ -22,6 +22,7 @@ from domain.errors import ErrorCode, TenantryError
 from domain.ids import RunId
 from flows.calling_off import call_off_suspended, call_off_waiting
 from flows.deployment_drift import find_deployment_drift, repair_deployment
+from flows.left_tasks import end_left_tasks
 from flows.publish import ensure_pool, publish_all
 from flows.reconcile import recover_lost, recover_stuck
 from flows.run_drift import RunDrift, find_closed_drift, find_open_drift, repair_run
@@ -78,6 +79,7 @@ class Rounds:
             await round_.prefect_step("closed runs", self._check_closed)
             await round_.prefect_step("deployments", self._check_deployments)
             await round_.prefect_step("stuck runs", self._recover_stuck)
+            await round_.prefect_step("left tasks", self._end_left_tasks)
         if self.number % _FAR_LOOK_EVERY == 0:
             await round_.prefect_step("older runs", self._check_older)
             if time.monotonic() >= self.count_again_at:
@@ -132,6 +134,12 @@ class Rounds:
         return await self._repair_runs(
             await find_closed_drift(self.client, self.database, since=_FAR)
         )
+
+    async def _end_left_tasks(self) -> list[Repair]:
+        ended = await end_left_tasks(self.client, self.database)
+        if ended:
+            _LOG.info("%d tasks were left open in Prefect by runs that have ended", ended)
+        return []
 
     async def _repair_runs(self, found: Iterable[RunDrift]) -> list[Repair]:
         attempts = self.settings.max_attempts

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -39,6 +40,9 @@ PARAMETERS: JsonObject = {
 }
 
 
+_Published = tuple[Workflow, Mapping[str, Any] | None]
+
+
 async def wait_for_prefect() -> None:
     """Wait until Prefect's server answers and reaches its database, as long as it takes.
 
@@ -72,8 +76,21 @@ async def publish_workflow(
     Prefect's call replaces schedules too, and drops their runs that have not started; so it is
     made only when something has changed. Killed before the last line, it is made again.
     """
-    with database.for_platform() as session:
-        org_slug = get_org_slug(session, workflow.org_id)
+
+    def read() -> str:
+        with database.for_platform() as session:
+            return get_org_slug(session, workflow.org_id)
+
+    def note(deployment_id: UUID) -> None:
+        with database.for_platform() as session:
+            set_published(
+                session,
+                workflow.id,
+                deployment_id=deployment_id,
+                published=fingerprint_of(workflow, schedules),
+            )
+
+    org_slug = await asyncio.to_thread(read)
     flow_id = await client.create_flow_from_name(flow_name(org_slug, workflow.slug))
     deployment_id = await client.create_deployment(
         flow_id=flow_id,
@@ -96,13 +113,7 @@ async def publish_workflow(
             for schedule in schedules
         ],
     )
-    with database.for_platform() as session:
-        set_published(
-            session,
-            workflow.id,
-            deployment_id=deployment_id,
-            published=fingerprint_of(workflow, schedules),
-        )
+    await asyncio.to_thread(note, deployment_id)
     _LOG.info("published workflow %s as deployment %s", workflow.id, deployment_id)
     return deployment_id
 
@@ -112,9 +123,12 @@ async def publish_all(client: PrefectClient, database: Database) -> int:
 
     One that Prefect refuses keeps no other one from being published.
     """
-    with database.for_platform() as session:
-        workflows = list_all_workflows(session)
-        schedules = list_all_schedules(session)
+
+    def read() -> tuple[Sequence[_Published], Sequence[Schedule]]:
+        with database.for_platform() as session:
+            return list_all_workflows(session), list_all_schedules(session)
+
+    workflows, schedules = await asyncio.to_thread(read)
     by_workflow: dict[WorkflowId, list[Schedule]] = {}
     for schedule in schedules:
         by_workflow.setdefault(schedule.workflow_id, []).append(schedule)
@@ -137,10 +151,19 @@ async def publish_all(client: PrefectClient, database: Database) -> int:
 async def publish_again(
     client: PrefectClient, database: Database, workflow_id: WorkflowId
 ) -> UUID | None:
-    """Publish one workflow whatever was published before; `None` if it does not exist."""
-    with database.for_platform() as session:
-        workflow = find_owner(session, workflow_id)
-        schedules = [s for s in list_all_schedules(session) if s.workflow_id == workflow_id]
+    """Publish one workflow whatever was published before; `None` if it does not exist.
+
+    Raises:
+        DatabaseUnreachable: it may be published, and not noted: call it again.
+    """
+
+    def read() -> tuple[Workflow | None, list[Schedule]]:
+        with database.for_platform() as session:
+            schedules = list_all_schedules(session)
+            own = [s for s in schedules if s.workflow_id == workflow_id]
+            return find_owner(session, workflow_id), own
+
+    workflow, schedules = await asyncio.to_thread(read)
     if workflow is None:
         return None
     return await publish_workflow(client, database, workflow, schedules)

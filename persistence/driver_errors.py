@@ -13,7 +13,11 @@ _PASSING = ("08", "53", "57", "40", "55")
 
 
 class DatabaseUnreachable(TenantryError):
-    """Postgres did not answer, or ended the transaction for reasons of its own."""
+    """Postgres did not answer, or ended the transaction for reasons of its own.
+
+    Whether a transaction that was being committed is written nobody knows: look, or repeat it in a
+    way that does it once.
+    """
 
     code = ErrorCode.DATABASE_UNREACHABLE
     retryable = True
@@ -21,7 +25,9 @@ class DatabaseUnreachable(TenantryError):
     def __init__(self) -> None:
         super().__init__(
             "The database did not answer.",
-            hint="Nothing of this call was written: try again; if it lasts, see the log.",
+            # It may have gone away in the middle of a commit, after it was on its disk.
+            hint="Try again; if it lasts, see the log. What this call was to write may be written: "
+            "look first, or repeat it with its idempotency key.",
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Row, func, select, text
 
@@ -67,6 +68,16 @@ def list_ended(
     if statuses:
         return _with_statuses(session, rows)
     return [_check(row, {}) for row in rows]
+
+
+def find_closed(
+    session: PlatformSession, flow_run_ids: Sequence[UUID], *, before: datetime
+) -> frozenset[UUID]:
+    """Find those among Prefect's flow runs that are runs of ours, closed before some time."""
+    query = select(RunRow.prefect_flow_run_id).where(
+        RunRow.prefect_flow_run_id.in_(flow_run_ids), RunRow.closed_at < before
+    )
+    return frozenset(id for id in session.scalars(query) if id is not None)
 
 
 def is_unwanted(session: PlatformSession, run_id: RunId) -> bool:

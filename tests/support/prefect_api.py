@@ -32,6 +32,14 @@ class PrefectApi:
     def deployment(self, flow_name: str, name: str) -> dict[str, Any]:
         return self._get(f"deployments/name/{flow_name}/{name}")
 
+    def deployments(self, flow_name: str, name: str) -> list[dict[str, Any]]:
+        """The deployment of this name, if it is there."""
+        wanted = {
+            "flows": {"name": {"any_": [flow_name]}},
+            "deployments": {"name": {"any_": [name]}},
+        }
+        return self._post("deployments/filter", wanted)
+
     def flow_runs_in(self, *state_types: str) -> list[dict[str, Any]]:
         """All flow runs that are in one of these states now."""
         state = {"type": {"any_": list(state_types)}}
