@@ -63,6 +63,7 @@ async def _claim(carrier: Carrier, rules: Rules) -> list[ClaimedRun]:
         runs=carrier.limit,
         free_runs=carrier.free_slots,
         free_executions=carrier.free_executions,
+        carried=carrier.executions - carrier.free_executions,
     )
 
     def claim() -> list[ClaimedRun]:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -42,6 +43,9 @@ _LOG = logging.getLogger("tenantry.worker")
 # Requests that come at once come within this time; it is what a batch of one that comes alone waits
 # for others.
 _OPENING_S = 0.25
+# How long a thread of Python may go on while others wait. The rows of large runs are worked on in
+# threads; at the default of 5 ms each short step of a small run may wait for several of them.
+_SWITCH_S = 0.0005
 
 
 class TenantryJobConfiguration(BaseJobConfiguration):
@@ -91,6 +95,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     async def setup(self) -> None:
         """Connect to the database and to Prefect, then start to take work."""
         settings = load_settings(os.environ)
+        sys.setswitchinterval(_SWITCH_S)
         database = open_database_of(settings, pool_size=settings.worker_limit + 4)
         runtime = Runtime(
             database=database,

@@ -9,7 +9,7 @@ Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domain.ids import OrgId, WorkflowId
 
@@ -18,7 +18,8 @@ _USUAL_PRIORITY = 3
 _TURNS = 10
 _TURNS_OF_MUCH = 4
 _MUCH = 1_000
-_SMALLEST_SHARE = 25
+SMALLEST_SHARE = 25
+"""Executions. Smaller shares help nobody, and a run of so few is a small one."""
 # What one run takes a second or so for is not worth to be dealt out.
 _SMALL = 250
 # Of those that are entitled to more: so many are looked at, the heaviest first.
@@ -76,6 +77,31 @@ class WorkflowShare(Share):
     max_batch: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the queue is served."""
+
+    ageing_s: float = 60.0
+    """After so long an execution counts as one priority higher, and so on."""
+    max_batch: int = 500
+    """Executions in one run, where the workflow says nothing."""
+    max_batch_beside_small: int = 100
+    """Executions in one run, while others come with single ones now and then."""
+    opening_s: float = 0.0
+    """How long whoever comes alone with much gets no more than a first share, for others may be
+    about to come as well; 0: it gets all at once."""
+    is_in_step: bool = False
+    """Who has had a share waits for those that are at the same share and have just begun. Without
+    it whoever is faster by chance is a share ahead."""
+
+    def beside_small_runs(self) -> "Rules":
+        """Give the rules for while somebody comes with single executions now and then.
+
+        Each of them would else wait, at every step, for large runs that keep the worker busy.
+        """
+        return replace(self, max_batch=min(self.max_batch, self.max_batch_beside_small))
+
+
 @dataclass(slots=True, kw_only=True)
 class WorkerRoom:
     """What the worker that asks can take on."""
@@ -88,22 +114,12 @@ class WorkerRoom:
     """Executions that it may still carry; one more run may go beyond it."""
     all_runs: int
     """Flow runs that all workers together may carry."""
+    carried: int = 0
+    """Executions that it carries now."""
 
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How the queue is served."""
-
-    ageing_s: float = 60.0
-    """After so long an execution counts as one priority higher, and so on."""
-    max_batch: int = 500
-    """Executions in one run, where the workflow says nothing."""
-    opening_s: float = 0.0
-    """How long whoever comes alone with much gets no more than a first share, for others may be
-    about to come as well; 0: it gets all at once."""
-    is_in_step: bool = False
-    """Who has had a share waits for those that are at the same share and have just begun. Without
-    it whoever is faster by chance is a share ahead."""
+    def carry_one_batch(self, rules: Rules) -> None:
+        """Take no other run beside a full one, but for those who have nothing running."""
+        self.free_executions = min(self.free_executions, rules.max_batch - self.carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +191,7 @@ class FairPlan:
             other = self.orgs[org_id]
             theirs = min(_turn_size(waiting[org_id] + other.taken), self.rules.max_batch)
             if waiting[org_id] > theirs:
-                size = min(size, max(_SMALLEST_SHARE, round(theirs * org.weight / other.weight)))
+                size = min(size, max(SMALLEST_SHARE, round(theirs * org.weight / other.weight)))
         return size
 
     def take(self, pick: Pick, count: int, *, is_empty: bool) -> None:
@@ -303,7 +319,7 @@ def share_of(pick: Pick, *, waiting: int, taken: int) -> int:
 
 def _turn_size(asked: int) -> int:
     turns = _TURNS if asked <= _MUCH else _TURNS_OF_MUCH
-    return max(_SMALLEST_SHARE, -(-asked // turns))
+    return max(SMALLEST_SHARE, -(-asked // turns))
 
 
 def jain_index(shares: Iterable[float]) -> float:

@@ -17,7 +17,7 @@ from flows.decision import decide, ending_called_off
 from persistence.agent_runs import list_agent_runs
 from persistence.called_off import (
     find_orgs_with_called_off,
-    list_suspended_with_called_off,
+    list_suspended_to_end,
     lock_called_off,
 )
 from persistence.execution_moves import FinishedExecution, finish_executions
@@ -55,12 +55,12 @@ async def call_off_suspended(client: PrefectClient, database: Database) -> int:
     """End what was called off in runs that are suspended in Prefect; return how much that was.
 
     For the steward: their workers have left them. A run that carries nothing else any more ends
-    in Prefect, too; killed before that, the steward puts it right when it compares.
+    in Prefect, too; killed before that, it is found again.
     """
 
     def read() -> list[Run]:
         with database.for_platform() as session:
-            return list_suspended_with_called_off(session)
+            return list_suspended_to_end(session)
 
     count = 0
     for run in await asyncio.to_thread(read):

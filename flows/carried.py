@@ -7,7 +7,7 @@ here look its row up, and the steward does what was left undone.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -46,7 +46,8 @@ class CarriedRun:
         default_factory=dict[ExecutionId, ExecutionStatus]
     )
     """What was called off since it was claimed; the worker adds to it."""
-    _at_end: list[Work] = field(default_factory=list[Work])
+    _is_left: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_end: bool = False
     _last: list[Work] = field(default_factory=list[Work])
     _beside: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
@@ -56,24 +57,31 @@ class CarriedRun:
         self._beside.add(task)
         task.add_done_callback(self._note_done)
 
-    def do_at_end(self, work: Work) -> None:
-        """Do something once Prefect has the run's final state, or when the run is left."""
-        self._at_end.append(work)
-
     def do_last(self, work: Work) -> None:
         """Do something when the run is left, and its rows are written."""
         self._last.append(work)
 
-    def begin_end(self) -> None:
-        """Start what was kept for the end, beside whatever follows; once, however often asked."""
-        kept, self._at_end = self._at_end, []
-        for work in kept:
-            self.do_beside(work())
+    def note_end(self) -> None:
+        """Note that the run's end is being written now."""
+        self._has_end = True
+        self._is_left.set()
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait for the run's end, so long at most; say whether it came.
+
+        No when the run is left without one, as by a worker that stops.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_left.wait()
+        return self._has_end
 
     async def settle(self) -> None:
         """Do what was kept for later, and wait until nothing goes on beside the run."""
-        self._at_end, self._last = [*self._at_end, *self._last], []
-        self.begin_end()
+        self._is_left.set()
+        kept, self._last = self._last, []
+        for work in kept:
+            self.do_beside(work())
         while self._beside:
             await asyncio.wait(self._beside)
 

@@ -133,7 +133,7 @@ async def _carry(
     if carried is None:
         await draw()
     else:
-        carried.do_at_end(draw)
+        carried.do_last(draw)
     return _final_state(book)
 
 

@@ -15,20 +15,23 @@ from prefect.client.schemas.objects import FlowRun, State
 from domain.executions import LeaseLost
 from domain.runs import Run, RunState
 from domain.workflows import WorkflowDefinition
-from flows.carried import find_carried
+from flows.carried import CarriedRun, find_carried
 from flows.fencing import find_lease
 from flows.mirror import Answers, apply, to_run_state
 from flows.run_identity import find_run_of
 from flows.runtime import Runtime, get_runtime
 
 _LOG = logging.getLogger("tenantry.flows")
+# Nobody sees a status that is shown for less, and it costs as much as all other rows of a run of
+# one execution.
+_MOMENT_S = 0.15
 
 
 async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Mirror a state that Prefect has stored: its id is the one in the history.
 
-    That a run has started is written beside its first agent, which need not wait for it. Order
-    does not matter to the mirror, and the final state is written together with those before it.
+    That a run has started is written beside its agents, which need not wait for it, and of a run
+    that is over in a moment together with its end. Order does not matter to the mirror.
     """
     runtime = get_runtime()
     carried = find_carried(flow_run.id)
@@ -39,9 +42,9 @@ async def record_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
     carried.states.append(to_run_state(state))
     told = list(carried.states)
     if state.is_running():
-        carried.do_beside(_mirror(runtime, carried.run, flow_run, told))
+        carried.do_beside(_mirror_start(runtime, carried, flow_run, told))
         return
-    carried.begin_end()
+    carried.note_end()
     await _mirror(
         runtime,
         carried.run,
@@ -67,6 +70,13 @@ async def record_cancelling(flow: Flow[..., Any], flow_run: FlowRun, state: Stat
     async with get_client() as client:
         history = await client.read_flow_run_states(flow_run.id)
     await _mirror(runtime, run, flow_run, [to_run_state(state) for state in history])
+
+
+async def _mirror_start(
+    runtime: Runtime, carried: CarriedRun, flow_run: FlowRun, told: Sequence[RunState]
+) -> None:
+    if not await carried.ends_within(_MOMENT_S):
+        await _mirror(runtime, carried.run, flow_run, told)
 
 
 async def _mirror(

@@ -5,7 +5,7 @@ Deadlines are compared with the database's clock: worker and steward then agree 
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, func, not_, or_, select, text
 
 from domain.executions import Execution
 from domain.ids import OrgId, RunId
@@ -43,21 +43,21 @@ def find_orgs_with_called_off(session: PlatformSession) -> list[OrgId]:
     return [OrgId(id) for id in session.scalars(_WAITING)]
 
 
-def list_suspended_with_called_off(session: PlatformSession) -> list[Run]:
-    """List suspended runs that no worker has, and that carry what shall end now."""
+def list_suspended_to_end(session: PlatformSession) -> list[Run]:
+    """List suspended runs that no worker has, and that carry what shall end now, or nothing else.
+
+    The latter have been cut off from Prefect before it could be told.
+    """
+    carried = select(ExecutionRow.id).where(
+        ExecutionRow.run_id == RunRow.id, ExecutionRow.completed_at.is_(None)
+    )
     query = (
         select(RunRow)
         .where(
             RunRow.closed_at.is_(None),
             RunRow.lease_expires_at < func.clock_timestamp(),
             is_suspended(),
-            select(ExecutionRow.id)
-            .where(
-                ExecutionRow.run_id == RunRow.id,
-                ExecutionRow.completed_at.is_(None),
-                _is_called_off(),
-            )
-            .exists(),
+            or_(carried.where(_is_called_off()).exists(), not_(carried.exists())),
         )
         .order_by(RunRow.id)
         .limit(_LIMIT)

@@ -6,6 +6,7 @@ from sqlalchemy import text, update
 
 from domain.executions import Trigger
 from domain.fairness import (
+    SMALLEST_SHARE,
     FairPlan,
     OrgShare,
     Pick,
@@ -63,6 +64,13 @@ select id, weight, max_running, paused_at is not null as is_paused, queue_clock,
     queue_taken
 from organizations where id = any(:ids)
 """)
+# Small runs only, and of the last seconds: of a batch that was dealt out none is as small.
+_SINGLES = text(f"""
+select exists (
+    select from runs where closed_at > clock_timestamp() - interval '5 s'
+        and size < {SMALLEST_SHARE}
+)
+""")
 _WORKFLOWS = text("""
 select id, max_running, max_batch, paused_at is not null as is_paused
 from workflows where id = any(:ids)
@@ -105,6 +113,8 @@ class Claimant:
     """Runs that it carries at most, and `free_runs` more than it does now."""
     free_runs: int
     free_executions: int
+    carried: int = 0
+    """Executions that it carries now."""
 
 
 def claim_runs(
@@ -206,7 +216,11 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         free_runs=claimant.free_runs,
         free_executions=claimant.free_executions,
         all_runs=max(_count_places(session), open_runs + claimant.free_runs),
+        carried=claimant.carried,
     )
+    if session.execute(_SINGLES).scalar_one():
+        rules = rules.beside_small_runs()
+        room.carry_one_batch(rules)
     return FairPlan(lines, orgs, workflows, room, time, rules)
 
 

@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from deployments.embedded.stack import EmbeddedStack
 from domain.catalog import Workflow
 from domain.clock import utc_now
 from domain.executions import Execution, ExecutionStatus
@@ -26,7 +28,7 @@ from tests.acceptance.test_crash import check_all_ended_once, check_prefect_is_l
 from tests.support.api_process import api_process
 from tests.support.databases import ACME, ADMIN
 from tests.support.factories import chain, queue, save_workflow
-from tests.support.outages import Stopwatch, without
+from tests.support.outages import Stopwatch, frozen, without
 from tests.support.services import Services, wait_for, wait_until_final
 
 pytestmark = [
@@ -37,6 +39,8 @@ pytestmark = [
 ]
 OUTAGE_S = 60
 Tell = Callable[[str, object], None]
+Away = Callable[[EmbeddedStack, str], AbstractContextManager[None]]
+both_ways = pytest.mark.parametrize("away", [without, frozen], ids=["killed", "frozen"])
 
 
 @pytest.fixture
@@ -170,11 +174,12 @@ class UnderWay:
         assert {e.attempt for e in executions} == {1}
 
 
+@both_ways
 def test_work_goes_on_by_itself_when_postgres_is_back_after_a_minute(
-    as_shipped: Services, database: Database, tmp_path: Path, tell: Tell
+    as_shipped: Services, database: Database, tmp_path: Path, tell: Tell, away: Away
 ):
     work = UnderWay(as_shipped, database, tmp_path / "effects")
-    with without(as_shipped.stack, "postgres"):
+    with away(as_shipped.stack, "postgres"):
         time.sleep(OUTAGE_S)
     clock = Stopwatch()
     late = wait_for("a new execution", lambda: try_to_queue(database, work.workflows[1]))
@@ -191,8 +196,9 @@ def try_to_queue(database: Database, workflow: Workflow) -> list[ExecutionId] | 
         return None
 
 
+@both_ways
 def test_work_goes_on_by_itself_when_prefect_is_back_after_a_minute_and_posts_were_accepted(
-    as_shipped: Services, database: Database, tmp_path: Path, tell: Tell
+    as_shipped: Services, database: Database, tmp_path: Path, tell: Tell, away: Away
 ):
     work = UnderWay(as_shipped, database, tmp_path / "effects")
     quick = save_workflow(database, ACME, chain("Quick", {"type": "probe", "config": {}}))
@@ -204,7 +210,7 @@ def test_work_goes_on_by_itself_when_prefect_is_back_after_a_minute_and_posts_we
         headers = {"Authorization": f"Bearer {secret}"}
         with (
             httpx.Client(base_url=f"{api.url}/api/v1", headers=headers) as client,
-            without(as_shipped.stack, "prefect"),
+            away(as_shipped.stack, "prefect"),
         ):
             until_s = time.monotonic() + OUTAGE_S
             while time.monotonic() < until_s:

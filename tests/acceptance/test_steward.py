@@ -370,4 +370,6 @@ def test_what_no_hook_reported_is_mirrored_from_prefects_history_and_logged(
     services.worker("--no-hooks")
     (done,) = wait_until_final(database, ACME, [execution.id])
     assert done.status is ExecutionStatus.COMPLETED
-    wait_for("the log", lambda: "open_here_closed_there" in kinds_logged(database))
+    # Which of the two, depends on whether a round has met it between its states.
+    unheard = {"open_here_closed_there", "state_behind"}
+    wait_for("the log", lambda: unheard & kinds_logged(database))

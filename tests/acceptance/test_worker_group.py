@@ -103,8 +103,7 @@ def test_a_worker_that_is_killed_is_started_again_and_its_runs_do_not_wait_for_t
 
 
 def test_a_killed_parent_leaves_no_worker_behind(services: Services, database: Database):
-    services.environ["TENANTRY_WORKER_PROCESSES"] = "2"
-    parent = services.worker()
+    parent = services.service("worker", "--processes", "2")
     pids = wait_for_workers(database, parent.pid, 2)
     parent.kill()
     parent.wait()

@@ -112,12 +112,11 @@ def test_what_goes_on_beside_a_run_is_done_when_it_is_left(claimed, caplog):
 
     async def carry() -> None:
         async with carried_out(flow_run_id, run) as carried:
-            carried.do_at_end(lambda: note("at end"))
             carried.do_last(lambda: note("last"))
             carried.do_beside(note("beside"))
             carried.do_beside(fail())
             assert done == []
 
     asyncio.run(carry())
-    assert sorted(done) == ["at end", "beside", "last"]
+    assert sorted(done) == ["beside", "last"]
     assert f"beside run {run.id}" in caplog.text

@@ -8,8 +8,9 @@ from domain.clock import utc_now
 from domain.executions import LeaseLost
 from domain.limits import OrgLimits, WorkflowLimits
 from domain.runs import Run, RunState, StateType
+from flows.calling_off import call_off
 from flows.mirror import apply
-from persistence.called_off import list_suspended_with_called_off
+from persistence.called_off import list_suspended_to_end
 from persistence.execution_cancel import request_cancel
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.queue import claim_run, forget_worker, is_worker_noted, may_start, note_worker
@@ -107,13 +108,16 @@ def test_suspended_runs_with_something_called_off_are_found_once_their_worker_ha
 
     def listed() -> list[str]:
         with database.for_platform() as session:
-            return [run.id for run in list_suspended_with_called_off(session)]
+            return [run.id for run in list_suspended_to_end(session)]
 
     with database.for_platform() as session:
         end_lease(session, found.run)
     assert listed() == []
     with database.org(ACME) as session:
         request_cancel(session, queued.id)
+    assert listed() == [found.run.id]
+    assert list(call_off(database, found.run)) == [queued.id]
+    # Until Prefect knows that nothing is left of it.
     assert listed() == [found.run.id]
     with database.for_platform() as session:
         renew_leases(session, [found.run.lease_token], lease_s=60)

@@ -318,3 +318,29 @@ def test_nothing_of_other_organizations_is_told_of_a_place(database: Database):
     with database.org(ACME) as session:
         facts = find_place(session, id, WorkersSeen(0, is_prefect_away=False))
     assert (facts.ahead, facts.org_running, list(facts.busiest)) == (0, 0, [])
+
+
+def test_beside_small_runs_a_worker_carries_one_batch_that_is_not_large(database: Database):
+    """Whoever asks for one execution now and then is not held up by what another has queued."""
+    light, heavy = simple_workflow(database, GLOBEX), simple_workflow(database, ACME)
+    fill(database, GLOBEX, light, 1)
+    end_runs(database, claim(database))
+    fill(database, ACME, heavy, 1_000)
+    assert [len(run.execution_ids) for run in claim(database, max_batch=500)] == [100]
+    with database.for_platform() as session:
+        full = Claimant(
+            name="w", lease_s=60, runs=16, free_runs=15, free_executions=1_900, carried=100
+        )
+        assert claim_runs(session, full, rules=Rules(max_batch=500)) == []
+    fill(database, GLOBEX, light, 1)
+    assert of_org(claim(database, executions=1_900)) == {GLOBEX: 1, ACME: 100}
+
+
+def test_when_small_runs_are_long_over_batches_are_large_again(database: Database):
+    light, heavy = simple_workflow(database, GLOBEX), simple_workflow(database, ACME)
+    fill(database, GLOBEX, light, 1)
+    end_runs(database, claim(database))
+    with database.org(GLOBEX) as session:
+        session.execute(text("update runs set closed_at = closed_at - interval '1 minute'"))
+    fill(database, ACME, heavy, 1_000)
+    assert [len(run.execution_ids) for run in claim(database, max_batch=500)] == [500, 500]

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 from sqlalchemy import create_engine, text
@@ -35,6 +36,24 @@ def without(stack: EmbeddedStack, service: str) -> Generator[None]:
         os.kill(keeper, signal.SIGCONT)
     answers = {"postgres": postgres_answers, "prefect": prefect_answers}[service]
     wait_for(f"{service} back", lambda: answers(stack), timeout_s=120, every_s=0.02)
+
+
+@contextmanager
+def frozen(stack: EmbeddedStack, service: str) -> Generator[None]:
+    """Stop `postgres` or `prefect` in the middle of whatever it does, and let it go on."""
+    pid = read_state(Home(stack.settings.home).state_file).services[service].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    # Whoever serves a connection of PostgreSQL is a child, and no new ones come now.
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    pids = [pid, *(int(child) for child in children)]
+    try:
+        for each in pids:
+            os.kill(each, signal.SIGSTOP)
+        yield
+    finally:
+        for each in pids:
+            os.kill(each, signal.SIGCONT)
 
 
 def postgres_answers(stack: EmbeddedStack) -> bool:

@@ -26,6 +26,7 @@ from tests.support.databases import AUDIT_KEY
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+COMMAND = ("-c", "from deployments.cli import main; main()")
 
 
 def wait_for(
@@ -53,15 +54,19 @@ class Services:
 
     def worker(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a worker that knows the probe."""
-        return self._start("tests.support.worker_main", *arguments)
+        return self._start("worker", "-m", "tests.support.worker_main", *arguments)
 
     def steward(self) -> subprocess.Popen[bytes]:
         """Start a steward."""
-        return self._start("deployments.steward")
+        return self._start("steward", "-m", "deployments.steward")
 
     def prefect(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command of Prefect's own."""
-        return self._start("prefect", *arguments)
+        return self._start("prefect", "-m", "prefect", *arguments)
+
+    def service(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of `tenantry` that serves until it is stopped."""
+        return self._start(arguments[0], *COMMAND, *arguments)
 
     def log(self) -> str:
         """Read what all processes have logged."""
@@ -82,7 +87,7 @@ class Services:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `tenantry` to its end."""
         return subprocess.run(
-            [sys.executable, "-c", "from deployments.cli import main; main()", *arguments],
+            [sys.executable, *COMMAND, *arguments],
             env=self._environ(),
             cwd=ROOT,
             capture_output=True,
@@ -108,11 +113,11 @@ class Services:
             **self.environ,
         }
 
-    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         number = len(self.processes)
-        with (self.folder / f"{number}-{module}.log").open("wb") as log:
+        with (self.folder / f"{number}-{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *arguments],
                 env=self._environ(),
                 cwd=ROOT,
                 stdout=log,
