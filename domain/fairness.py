@@ -69,6 +69,12 @@ class OrgShare(Share):
     has_begun: bool = False
     """A run of it is being started, or runs since a moment."""
 
+    @property
+    def has_little(self) -> bool:
+        """Whether it comes with single executions: it has had no share of a batch since it was
+        idle, and has none now."""
+        return self.taken < SMALLEST_SHARE and self.running < SMALLEST_SHARE
+
 
 @dataclass(slots=True, kw_only=True)
 class WorkflowShare(Share):

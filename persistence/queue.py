@@ -66,10 +66,8 @@ from organizations where id = any(:ids)
 """)
 # Small runs only, and of the last seconds: of a batch that was dealt out none is as small.
 _SINGLES = text(f"""
-select exists (
-    select from runs where closed_at > clock_timestamp() - interval '5 s'
-        and size < {SMALLEST_SHARE}
-)
+select distinct org_id from runs
+where closed_at > clock_timestamp() - interval '5 s' and size < {SMALLEST_SHARE}
 """)
 _WORKFLOWS = text("""
 select id, max_running, max_batch, paused_at is not null as is_paused
@@ -218,7 +216,8 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         all_runs=max(_count_places(session), open_runs + claimant.free_runs),
         carried=claimant.carried,
     )
-    if session.execute(_SINGLES).scalar_one():
+    singles = {OrgId(org_id) for org_id in session.scalars(_SINGLES)}
+    if any(org_id not in orgs or orgs[org_id].has_little for org_id in singles):
         rules = rules.beside_small_runs()
         room.carry_one_batch(rules)
     return FairPlan(lines, orgs, workflows, room, time, rules)

@@ -344,3 +344,13 @@ def test_when_small_runs_are_long_over_batches_are_large_again(database: Databas
         session.execute(text("update runs set closed_at = closed_at - interval '1 minute'"))
     fill(database, ACME, heavy, 1_000)
     assert [len(run.execution_ids) for run in claim(database, max_batch=500)] == [500, 500]
+
+
+def test_whoever_has_just_come_with_single_ones_gets_large_batches_of_its_own(database: Database):
+    workflow = simple_workflow(database, ACME)
+    fill(database, ACME, workflow, 1)
+    end_runs(database, claim(database))
+    fill(database, ACME, workflow, 1_000)
+    first = claim(database, runs=1, max_batch=500)
+    then = claim(database, runs=1, max_batch=500)
+    assert [len(run.execution_ids) for run in (*first, *then)] == [100, 500]
