@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import URL
 
 from deployments.embedded.stack import EmbeddedStack, open_stack
@@ -10,6 +11,10 @@ from deployments.settings import load_settings
 from persistence.sessions import Database
 from tests.support.databases import Cluster, add_organizations, cluster_of, open_roles
 from tests.support.homes import temporary_home
+
+# No test asserts seconds: properties neither, however busy the machine is.
+settings.register_profile("tenantry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tenantry")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,6 @@ def carry_out(database: Database, definition: WorkflowDefinition) -> dict[str, A
 @pytest.mark.timeout(240)
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(definition=graphs())

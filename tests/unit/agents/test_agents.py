@@ -192,7 +192,7 @@ async def test_a_report_without_leads_before_it_is_refused(listed):
     assert outcome.failure.code is ErrorCode.AGENT_INPUT_INVALID
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["good", "ours", "foreign"]), max_size=12))
 def test_one_outcome_per_item_in_order_and_no_failure_touches_a_neighbour(kinds):
     async def handle(item: AgentInput) -> AgentValue:

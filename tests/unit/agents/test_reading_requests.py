@@ -170,7 +170,7 @@ PIECES = (
 WORDS = st.sampled_from(" ".join(PIECES).split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.lists(WORDS, max_size=25).map(" ".join), st.text(max_size=120)))
 def test_any_text_is_read_or_refused_in_our_own_words(text):
     try:

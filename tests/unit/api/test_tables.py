@@ -7,7 +7,7 @@ import sys
 
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api.tables import table_of, write_csv, write_parquet
@@ -29,7 +29,6 @@ def read_csv(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(), newline="")))
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_csv_has_a_row_for_each_record_and_no_formula(records):
     table = table_of({"records": records})
@@ -44,7 +43,6 @@ def test_csv_has_a_row_for_each_record_and_no_formula(records):
                 assert cell.removeprefix("'") == record[name].removeprefix("'")
 
 
-@settings(deadline=None)
 @given(RECORDS)
 def test_parquet_keeps_texts_and_gaps(records):
     table = table_of({"records": records})

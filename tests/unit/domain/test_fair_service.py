@@ -34,7 +34,7 @@ def names(count: int) -> dict[str, float]:
     return {f"o{number}": 1.0 for number in range(count)}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(2, 9),
     st.integers(25, 100).map(lambda tenth: tenth * 10),
@@ -51,7 +51,7 @@ def test_equal_ones_are_equally_far_at_each_tenth(
     assert min(indexes(queue)) >= 0.99
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0.0, 0.2), min_size=2, max_size=9), st.integers(30, 100))
 def test_who_comes_a_moment_later_is_as_far_at_each_tenth(gaps: list[float], tenth: int):
     """Whoever is first must not have all of its own started before the others have asked."""
@@ -70,7 +70,7 @@ def test_without_a_small_opening_the_first_one_has_all_before_the_others_have_an
     assert min(indexes(serve(weights, arrivals, Rules()))) < 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(1, 2))
 def test_shares_of_completed_work_are_as_weights(parts: list[int], workers: int):
     """Up to 1 to 4: one of eight times the weight may have a tenth less than it should."""
@@ -99,7 +99,7 @@ def test_three_to_one_are_three_to_one():
         assert mark.share("three") == pytest.approx(0.75, rel=0.05)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(5_000, 30_000), st.floats(1.0, 2.0), st.floats(0.0, 0.9))
 def test_one_execution_now_and_then_never_waits_for_a_place(
     heavy: int, every_s: float, offset_s: float
@@ -112,7 +112,7 @@ def test_one_execution_now_and_then_never_waits_for_a_place(
     assert max(waits) <= 1e-6
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(1.0, 30.0), st.integers(2, 6))
 def test_slow_agents_of_one_do_not_slow_down_the_others(slowness: float, others: int):
     """Who keeps in step with somebody waits for a moment, and not until that one is done."""
@@ -125,14 +125,14 @@ def test_slow_agents_of_one_do_not_slow_down_the_others(slowness: float, others:
     assert quick <= alone.now * (others + 1) / others + 10 * 1.5 + 1
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1_000, 20_000))
 def test_who_is_alone_is_served_in_large_runs(count: int):
     queue = serve({"alone": 1.0}, [Arrival(0, "alone", count)])
     assert len(queue.ends) <= count / 500 + 2
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(2, 10), st.integers(1_100, 3_000), st.floats(0.0, 1.0))
 def test_all_that_have_much_are_served_in_large_runs(orgs: int, each: int, apart_s: float):
     weights = names(orgs)

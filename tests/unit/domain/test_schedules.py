@@ -142,7 +142,7 @@ def fields(low: int, high: int) -> st.SearchStrategy[str]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(fields(0, 59), fields(0, 23), fields(1, 28), fields(1, 12), fields(0, 7)),
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
@@ -155,7 +155,6 @@ def test_times_always_lie_ahead_and_rise(parts: tuple[str, ...], zone: str, afte
     assert list(times) == sorted(set(times))
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=30)
     | st.lists(st.sampled_from([*"0159*/-,#L? @", "MON", "JAN", "LW", "²"]), max_size=20).map(
