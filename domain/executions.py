@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
 
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import ExecutionId, OrgId, RunId, UserId, WorkflowId
@@ -115,7 +114,8 @@ class Execution:
     prefect_flow_run_id: str | None = None
 
 
-class CarriedExecution(NamedTuple):
+@dataclass(slots=True)
+class CarriedExecution:
     """Of an execution that a run carries, what says how it ends with that run."""
 
     id: ExecutionId
@@ -125,14 +125,10 @@ class CarriedExecution(NamedTuple):
     deadline: datetime | None
 
 
-class WorkItem(NamedTuple):
-    """Of an execution that a run carries, what its agents and its end need."""
+@dataclass(slots=True)
+class WorkItem(CarriedExecution):
+    """The same, and what its agents are given."""
 
-    id: ExecutionId
-    status: ExecutionStatus
-    attempt: int
-    cancel_requested_at: datetime | None
-    deadline: datetime | None
     input_data: JsonObject
 
 

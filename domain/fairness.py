@@ -70,7 +70,7 @@ class OrgShare(Share):
     """A run of it is being started, or runs since a moment."""
 
     @property
-    def has_little(self) -> bool:
+    def comes_singly(self) -> bool:
         """Whether it comes with single executions: it has had no share of a batch since it was
         idle, and has none now."""
         return self.taken < SMALLEST_SHARE and self.running < SMALLEST_SHARE

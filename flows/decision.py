@@ -13,7 +13,6 @@ from domain.executions import (
     Execution,
     ExecutionError,
     ExecutionStatus,
-    WorkItem,
 )
 from domain.ids import ExecutionId
 from domain.json_data import JsonObject, JsonValue
@@ -79,9 +78,7 @@ def decide(
     )
 
 
-def ending_called_off(
-    execution: Execution | CarriedExecution | WorkItem, *, at: datetime
-) -> Ending | None:
+def ending_called_off(execution: Execution | CarriedExecution, *, at: datetime) -> Ending | None:
     """Say how an execution ends that shall not go on, whatever its run does; `None` if it may."""
     if execution.cancel_requested_at is not None:
         return Ending.CANCELLED

@@ -217,7 +217,7 @@ def _make_plan(session: PlatformSession, claimant: Claimant, rules: Rules, time:
         carried=claimant.carried,
     )
     singles = {OrgId(org_id) for org_id in session.scalars(_SINGLES)}
-    if any(org_id not in orgs or orgs[org_id].has_little for org_id in singles):
+    if any(org_id not in orgs or orgs[org_id].comes_singly for org_id in singles):
         rules = rules.beside_small_runs()
         room.carry_one_batch(rules)
     return FairPlan(lines, orgs, workflows, room, time, rules)

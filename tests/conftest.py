@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy.pool import NullPool
 
 from deployments.embedded.stack import EmbeddedStack, open_stack
 from deployments.settings import load_settings
@@ -58,3 +59,11 @@ def database(database_url: URL) -> Iterator[Database]:
     with open_roles(database_url) as database:
         add_organizations(database)
         yield database
+
+
+@pytest.fixture
+def superuser(cluster: Cluster, database_url: URL) -> Iterator[Connection]:
+    """A session that no policy binds, each statement a transaction of its own."""
+    url = cluster.as_superuser(database_url)
+    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as link:
+        yield link

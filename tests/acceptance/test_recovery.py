@@ -24,6 +24,7 @@ from persistence.execution_intake import ExecutionWish, add_batch
 from persistence.limits import set_workflow_limits
 from persistence.sessions import Database
 from persistence.tokens import add_token
+from tests.acceptance.conftest import Tell
 from tests.acceptance.test_crash import check_all_ended_once, check_prefect_is_left_tidy
 from tests.support.api_process import api_process
 from tests.support.databases import ACME, ADMIN
@@ -38,18 +39,8 @@ pytestmark = [
     pytest.mark.timeout(580),
 ]
 OUTAGE_S = 60
-Tell = Callable[[str, object], None]
 Away = Callable[[EmbeddedStack, str], AbstractContextManager[None]]
 both_ways = pytest.mark.parametrize("away", [without, frozen], ids=["killed", "frozen"])
-
-
-@pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    def tell(what: str, value: object) -> None:
-        record_property(what, value)
-        print(f"measured: {what}: {value}")  # noqa: T201 - shown by `pytest -rP`
-
-    return tell
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ The numbers are those of the list of such bugs that the project keeps.
 import os
 import signal
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 
@@ -28,6 +27,7 @@ from persistence.schedules import add_schedule
 from persistence.sessions import Database
 from persistence.steward_status import read_status
 from persistence.workflows import get_workflow
+from tests.acceptance.conftest import Tell
 from tests.support.databases import ACME, ADMIN
 from tests.support.factories import chain, queue, save_workflow
 from tests.support.outages import Stopwatch
@@ -43,16 +43,6 @@ pytestmark = [
 ]
 COMPLETED, RUNNING = ExecutionStatus.COMPLETED, ExecutionStatus.RUNNING
 CANCELLED, PAUSED = ExecutionStatus.CANCELLED, ExecutionStatus.PAUSED
-Tell = Callable[[str, object], None]
-
-
-@pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
-    def tell(what: str, value: object) -> None:
-        record_property(what, value)
-        print(f"measured: {what}: {value}")  # noqa: T201 - shown by `pytest -rP`
-
-    return tell
 
 
 def probe(database: Database, name: str, *, sleep_s: float = 0, steps: int = 1) -> Workflow:

@@ -14,8 +14,7 @@ from typing import Annotated
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
 from api.access import Access, allow
 from api.app import create_app
@@ -54,13 +53,6 @@ class Foreign:
     """Ids, slugs and names, to ask for."""
     secrets: tuple[str, ...]
     """What no answer may hold, unless it was asked for by it."""
-
-
-@pytest.fixture
-def superuser(cluster, database_url) -> Iterator[Connection]:
-    url = cluster.as_superuser(database_url)
-    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as link:
-        yield link
 
 
 @pytest.fixture

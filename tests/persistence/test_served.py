@@ -1,11 +1,10 @@
 """How the queue served organizations: exact figures of what started and ended of late."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
 from domain.catalog import Workflow
 from domain.clock import utc_now
@@ -38,13 +37,6 @@ Past = Callable[..., None]
 @pytest.fixture
 def workflows(database: Database) -> dict[OrgId, Workflow]:
     return {org_id: simple_workflow(database, org_id) for org_id in (ACME, GLOBEX)}
-
-
-@pytest.fixture
-def superuser(cluster, database_url) -> Iterator[Connection]:
-    url = cluster.as_superuser(database_url)
-    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as link:
-        yield link
 
 
 @pytest.fixture
