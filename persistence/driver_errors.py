@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from domain.errors import ErrorCode, TenantryError
 
 # SQLSTATE classes after which the same transaction may succeed: connection, resources, operator
-# intervention (a restart), serialization and deadlock.
-_PASSING = ("08", "53", "57", "40", "55")
+# intervention (a restart), serialization and deadlock; and this process slept in a transaction.
+_PASSING = ("08", "53", "57", "40", "55", "25P03")
 
 
 class DatabaseUnreachable(TenantryError):

@@ -92,25 +92,36 @@ class Database:
 _SNAPSHOT = text("set transaction isolation level repeatable read")
 _SET_ORG = text("select set_config('app.org_id', :org_id, true)")
 
+# A process that freezes in the middle of a transaction keeps its locks, the queue's among them,
+# and all other workers wait. It is about as long as a lease.
+_IDLE_S = 10
+
 
 def open_database(
-    *, app_url: URL, platform_url: URL, audit_key: bytes, pool_size: int = 5
+    *,
+    app_url: URL,
+    platform_url: URL,
+    audit_key: bytes,
+    pool_size: int = 5,
+    idle_s: int = _IDLE_S,
 ) -> Database:
     """Make the engines; no connection is opened before the first session.
 
     Args:
         pool_size: connections that each of the two engines keeps; up to twice that under load.
+        idle_s: seconds after which PostgreSQL ends a session that does nothing in the middle of a
+            transaction.
     """
     if len(audit_key) < 32:
         raise ValueError("the audit key needs at least 32 bytes")
     return Database(
-        app=_engine(app_url, pool_size),
-        platform=_engine(platform_url, pool_size),
+        app=_engine(app_url, pool_size, idle_s),
+        platform=_engine(platform_url, pool_size, idle_s),
         audit_key=audit_key,
     )
 
 
-def _engine(url: URL, pool_size: int) -> Engine:
+def _engine(url: URL, pool_size: int, idle_s: int) -> Engine:
     return create_engine(
         url,
         pool_size=pool_size,
@@ -128,6 +139,6 @@ def _engine(url: URL, pool_size: int) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
             "options": "-c statement_timeout=30s -c lock_timeout=10s -c timezone=UTC "
-            "-c idle_in_transaction_session_timeout=60s",
+            f"-c idle_in_transaction_session_timeout={idle_s}s",
         },
     )

@@ -11,6 +11,7 @@ from domain.runs import Run, RunState, StateType
 from flows.calling_off import call_off
 from flows.mirror import apply
 from persistence.called_off import list_suspended_to_end
+from persistence.driver_errors import DatabaseUnreachable
 from persistence.execution_cancel import request_cancel
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.queue import claim_run, forget_worker, is_worker_noted, may_start, note_worker
@@ -22,7 +23,7 @@ from persistence.runs import (
     renew_leases,
     take_over,
 )
-from persistence.sessions import Database
+from persistence.sessions import Database, open_database
 from tests.support.databases import ACME, GLOBEX
 from tests.support.factories import chain, queue, save_workflow, simple_workflow
 
@@ -163,3 +164,24 @@ def test_what_did_not_come_by_the_queue_starts_only_within_every_limit(database)
     limit(pause="workflow")
     assert not may()
     assert may(workflow_id=other.id)
+
+
+def test_a_worker_that_freezes_in_the_middle_of_claiming_does_not_keep_the_queue(database):
+    queue(database, ACME, simple_workflow(database, ACME))
+    frozen = open_database(
+        app_url=database.app.url,
+        platform_url=database.platform.url,
+        audit_key=database.audit_key,
+        idle_s=1,
+    )
+
+    def sleep_while_others_claim() -> None:
+        with frozen.for_platform() as session:
+            assert claim_run(session, worker="frozen", lease_s=60) is not None
+            # It waits for the other one's locks, as long as PostgreSQL lets that one sleep.
+            with database.for_platform() as other:
+                assert claim_run(other, worker="awake", lease_s=60) is not None
+
+    with pytest.raises(DatabaseUnreachable):
+        sleep_while_others_claim()
+    frozen.close()
