@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from deployments.embedded.prefect_server import ZONES_FROM_PACKAGE
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
 from deployments.embedded.stack import EmbeddedStack, open_stack
 from deployments.settings import Settings, as_environ
@@ -115,5 +116,6 @@ def prefect_client_environ(settings: Settings) -> dict[str, str]:
         # A token per client and run, which a server on 127.0.0.1 does not ask for.
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        **ZONES_FROM_PACKAGE,
         "DO_NOT_TRACK": "1",
     }

@@ -17,7 +17,7 @@ def documented_blocks() -> list[dict[str, str]]:
     section = re.split(r"^## ", text, flags=re.M)
     (tuned,) = [part for part in section if part.startswith("Prefect's server, tuned\n")]
     blocks = re.findall(r"```sh\n(.*?)```", tuned, flags=re.S)
-    lines = [re.findall(r"^(PREFECT_\w+)=(\S*)", block, flags=re.M) for block in blocks]
+    lines = [re.findall(r"^(P[A-Z]+\w+)=(\S*)", block, flags=re.M) for block in blocks]
     return [dict(found) for found in lines]
 
 
