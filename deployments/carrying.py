@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -16,11 +17,12 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed
 
+from domain.clock import utc_now
 from domain.errors import TenantryError
 from domain.executions import ExecutionStatus, LeaseLost
 from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
-from flows.adopt import HeldElsewhere, Queued, Refusal, adopt_flow_run
+from flows.adopt import HeldElsewhere, Queued, Refusal, adopt_flow_run, queue_overtaken
 from flows.carried import CarriedRun, carried_out, find_carried
 from flows.compiler import CompiledWorkflow
 from flows.engine import run_handed_over, run_made
@@ -42,6 +44,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
 _PREFECT_PAUSE_S = 0.5
 _HELD_PAUSE_S = 1.0
+# Schedules fire once a minute at most: what is later than this may be overtaken by the next one.
+_LATE = timedelta(seconds=30)
 
 
 @dataclass(slots=True)
@@ -98,11 +102,29 @@ class Carrier:
             state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
             await self.client.set_flow_run_state(flow_run.id, state, force=True)
         elif isinstance(adopted, Queued):
-            message = f"A limit is reached: it waits in Tenantry as {adopted.execution_id}."
-            state = Completed(name="Queued", message=message)
-            await self.client.set_flow_run_state(flow_run.id, state, force=True)
+            await self._tell_queued(flow_run, adopted)
         else:
             await self.carry(adopted, flow_run)
+
+    async def queue_overtaken(self, flow_run: FlowRun) -> bool:
+        """Queue a schedule's run that is as good as overtaken by the next one; say whether it was.
+
+        Asked before Prefect is told anything: several workers may ask for the same one.
+        """
+        due = flow_run.expected_start_time
+        if due is None or not flow_run.auto_scheduled or utc_now() - due < _LATE:
+            return False
+        queued = await asyncio.to_thread(
+            keep_trying, lambda: queue_overtaken(self.runtime.database, flow_run)
+        )
+        if isinstance(queued, Queued):
+            await self._tell_queued(flow_run, queued)
+        return isinstance(queued, Queued)
+
+    async def _tell_queued(self, flow_run: FlowRun, queued: Queued) -> None:
+        message = f"{queued.reason}: it waits in Tenantry as {queued.execution_id}."
+        state = Completed(name="Queued", message=message)
+        await self.client.set_flow_run_state(flow_run.id, state, force=True)
 
     async def _find_platform_flow(self, flow_run: FlowRun) -> Flow[..., Any] | None:
         if flow_run.deployment_id is None:
@@ -183,11 +205,9 @@ class Carrier:
         live = self._add(claimed)
         live.flow_run_id = flow_run.id
         try:
-            name = run_name(claimed.run.id, claimed.execution_ids)
-            if flow_run.name != name:
-                await self.client.update_flow_run(flow_run.id, name=name)
             note_lease(flow_run.id, claimed.run.lease_token)
             async with carried_out(flow_run.id, claimed.run, ended=live.ended) as carried:
+                self._name(claimed, flow_run, carried)
                 live.engine = asyncio.create_task(
                     self._run_engine(carried, flow_run, prepared, noted=noted)
                 )
@@ -200,6 +220,18 @@ class Carrier:
         finally:
             forget_lease(flow_run.id)
             self._remove(claimed.run)
+
+    def _name(self, claimed: ClaimedRun, flow_run: FlowRun, carried: CarriedRun) -> None:
+        name = run_name(claimed.run.id, claimed.execution_ids)
+        version = str(claimed.run.workflow_version)
+        if flow_run.name == name:
+            return
+
+        async def tell() -> None:
+            await self.client.update_flow_run(flow_run.id, name=name, flow_version=version)
+
+        carried.has_version = True
+        carried.do_beside(tell())
 
     def stop(self, run_id: RunId, state: State[Any]) -> None:
         """Stop a run, which then ends in `state` in Prefect; stopping it again changes nothing."""

@@ -12,11 +12,15 @@ import socket
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.workers.base import (
     BaseJobConfiguration,
@@ -38,11 +42,17 @@ from domain.fairness import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
+from flows.task_events import spare_prefect_events
 
 _LOG = logging.getLogger("tenantry.worker")
 # Requests that come at once come within this time; it is what a batch of one that comes alone waits
 # for others.
 _OPENING_S = 0.25
+# Of its places for runs that Prefect made a worker has so many parts free before it asks for more,
+# and waits so long at least.
+_PLACES_PART = 4
+_ASK_AGAIN_S = 0.2
+_MOST_ASKED = 200
 # How long a thread of Python may go on while others wait. The rows of large runs are worked on in
 # threads; at the default of 5 ms each short step of a small run may wait for several of them.
 _SWITCH_S = 0.0005
@@ -80,6 +90,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._loops: list[asyncio.Task[None]] = []
         self._carrier: Carrier | None = None
         self._transport: PatientTransport | None = None
+        self._has_more = False
+        self._place_freed = asyncio.Event()
 
     @property
     def carrier(self) -> Carrier:
@@ -106,6 +118,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             hooks=self.hooks,
         )
         set_runtime(runtime)
+        spare_prefect_events()
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())
@@ -161,6 +174,53 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         await self.carrier.carry_handed_over(flow_run)
         return TenantryResult(identifier=place, status_code=0)
 
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Take what the pool has, and go on as places get free while it has more."""
+        taken = await super().get_and_submit_flow_runs()
+        while self._has_more and not self.carrier.draining:
+            await self._wait_for_places()
+            taken += await super().get_and_submit_flow_runs()
+        return taken
+
+    async def _wait_for_places(self) -> None:
+        # A question costs Prefect about as much as a state: not one for each place.
+        enough = max(1, int(self.limiter.total_tokens) // _PLACES_PART)
+        await asyncio.sleep(_ASK_AGAIN_S)
+        while self.limiter.available_tokens < enough:
+            self._place_freed.clear()
+            await self._place_freed.wait()
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """Ask the pool for as many runs as there is room for.
+
+        Prefect's own way reads all that are due, up to two hundred, each time, and waits for the
+        next time to take more.
+        """
+        places = int(self.limiter.available_tokens)
+        under_way = len(self._submitting_flow_run_ids)
+        self._has_more = places == 0
+        if places == 0:
+            return []
+        try:
+            response = await self.client.request(
+                "POST",
+                "/work_pools/{name}/get_scheduled_flow_runs",
+                path_params={"name": self._work_pool_name},
+                json={
+                    "work_queue_names": sorted(self._work_queues),
+                    "scheduled_before": datetime.now(UTC).isoformat(),
+                    "limit": min(places + under_way, _MOST_ASKED),
+                },
+            )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            return []  # the pool is made again when the worker says next that it lives
+        found = WorkerFlowRunResponse.model_validate_list(response.json())
+        new = [each for each in found if each.flow_run.id not in self._submitting_flow_run_ids]
+        self._has_more = len(new) >= places
+        return new
+
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Carry out a run that the pool gave out, once Prefect agrees that it is this worker's.
 
@@ -169,6 +229,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         process needs to ask once.
         """
         try:
+            if await self.carrier.queue_overtaken(flow_run):
+                return
             is_ours = await self._propose_pending_state(flow_run)
             # From here on the pool gives it out no more.
             self._forget_submitting(flow_run)
@@ -181,6 +243,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         finally:
             self._forget_submitting(flow_run)
             self._release_limit_slot(flow_run.id)
+            self._place_freed.set()
 
     def _forget_submitting(self, flow_run: FlowRun) -> None:
         self._submitting_flow_run_ids.discard(flow_run.id)

@@ -75,6 +75,7 @@ class RunView:
 
 # So long a worker may need from one write to the next one that belongs to it.
 GRACE = timedelta(seconds=5)
+_BEFORE_START = frozenset({StateType.SCHEDULED, StateType.PENDING})
 
 
 def compare_run(view: RunView, seen: RunState | None, *, now: datetime) -> Drift | None:
@@ -83,11 +84,11 @@ def compare_run(view: RunView, seen: RunState | None, *, now: datetime) -> Drift
     Args:
         seen: `None` if Prefect does not have the run. It forgets old ones by itself, so that is
             no difference once a run is closed.
-        now: what is younger than `GRACE` may still be on its way and is no drift yet, but for
-            a state that was not mirrored: to mirror it once more costs nothing.
+        now: what is younger than `GRACE` may still be on its way and is no drift yet, but for an
+            end that was not mirrored: to mirror it once more costs little.
     """
     if view.closed_as is None:
-        return _compare_open(view, seen)
+        return _compare_open(view, seen, now)
     if view.closed_at is not None and now - view.closed_at < GRACE:
         return None
     if seen is not None and now - seen.at >= GRACE and seen.type is not view.closed_as:
@@ -105,13 +106,15 @@ def compare_run(view: RunView, seen: RunState | None, *, now: datetime) -> Drift
     return None
 
 
-def _compare_open(view: RunView, seen: RunState | None) -> Drift | None:
+def _compare_open(view: RunView, seen: RunState | None, now: datetime) -> Drift | None:
     here = f"open, {_name(view.state)}"
     if seen is None:
         return _drift(DriftKind.MISSING_IN_PREFECT, view, here, "no such run")
     if seen.type in TERMINAL:
         return _drift(DriftKind.OPEN_HERE_CLOSED_THERE, view, here, _name(seen))
-    if view.state is None or view.state.id != seen.id:
+    if view.state is None and seen.type in _BEFORE_START:
+        return None  # made, or handed over: nothing of it is mirrored before it starts
+    if (view.state is None or view.state.id != seen.id) and now - seen.at >= GRACE:
         return _drift(DriftKind.STATE_BEHIND, view, here, _name(seen))
     return None
 

@@ -104,6 +104,18 @@ def next_times(spec: ScheduleSpec, after: datetime, *, count: int) -> tuple[date
     return tuple(found)
 
 
+def is_overtaken(spec: ScheduleSpec, due: datetime, *, now: datetime) -> bool:
+    """Say whether a time that a schedule fired at is as good as overtaken by its next one.
+
+    So it is from half way on between the two: whatever starts it then starts both.
+
+    Raises:
+        ValueError: `due` has no time zone.
+    """
+    following = next_times(spec, due, count=1)
+    return bool(following) and now - due >= (following[0] - due) / 2
+
+
 def _cron_problems(cron: str) -> Iterator[Problem]:
     fault = _form_fault(cron)
     if fault is not None:

@@ -1,16 +1,18 @@
 """Runs that Prefect made: by a schedule, or by the Run button of its UI."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefect.client.schemas.objects import FlowRun
 
 from domain.catalog import Schedule, Workflow
+from domain.clock import utc_now
 from domain.executions import Execution, Trigger
 from domain.ids import ExecutionId, ScheduleId, UserId, WorkflowId
 from domain.json_data import JsonObject
 from domain.limits import QueueFull
 from domain.runs import ClaimedRun, Run, StateType
+from domain.schedules import ScheduleSpec, is_overtaken
 from domain.workflows import WorkflowDefinition
 from persistence.executions import add_execution, find_by_key, list_carried
 from persistence.limits import measure_room
@@ -38,9 +40,10 @@ class HeldElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A limit keeps it from starting now: its execution waits with the others."""
+    """It does not start now: its execution waits with the others."""
 
     execution_id: ExecutionId
+    reason: str = "A limit is reached"
 
 
 Adoption = ClaimedRun | Refusal | HeldElsewhere | Queued
@@ -74,6 +77,36 @@ def adopt_flow_run(
             return _queue(database, workflow, flow_run)
     executions = _ensure_executions(database, run, flow_run)
     return ClaimedRun(run, [each.id for each in executions], executions[0].trigger)
+
+
+def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | Refusal | None:
+    """Have a schedule's run that is as good as overtaken by the next one wait in the queue.
+
+    There it goes along with the next ones of its workflow in one flow run, so that schedules that
+    fire faster than Prefect starts flow runs are kept up with. Killed at any point and called
+    again, by whichever worker, it finds the same execution.
+
+    Returns:
+        `None` if it is to be carried out as any other.
+    """
+    schedule_id, due = _schedule_of(flow_run), flow_run.expected_start_time
+    if schedule_id is None or due is None or flow_run.deployment_id is None:
+        return None
+    with database.for_platform() as session:
+        workflow = find_by_deployment(session, flow_run.deployment_id)
+        if workflow is None or find_run(session, flow_run.id) is not None:
+            return None
+    with database.org(workflow.org_id) as session:
+        schedule = find_schedule(session, schedule_id)
+    if schedule is None:
+        return None
+    if not is_overtaken(ScheduleSpec(schedule.cron, schedule.timezone), due, now=utc_now()):
+        return None
+    queued = _queue(database, workflow, flow_run)
+    with database.for_platform() as session:
+        if find_run(session, flow_run.id) is not None:
+            return None  # another worker was faster, and carries it out
+    return replace(queued, reason="It is late") if isinstance(queued, Queued) else queued
 
 
 def _add_run(

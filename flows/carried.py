@@ -40,6 +40,8 @@ class CarriedRun:
     """The workflow version that it runs, once that was read."""
     answers: dict[ExecutionId, list[AgentRun]] | None = None
     """What its agents have answered, once all of it is stored; the mirror need not read it."""
+    has_version: bool = False
+    """Prefect knows which version of its flow it is."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
     ended: dict[ExecutionId, ExecutionStatus] = field(

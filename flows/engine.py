@@ -52,6 +52,8 @@ class _EngineClient(PrefectClient):
         self, flow_run_id: UUID, *args: Any, **changes: Any
     ) -> httpx.Response:
         """Send the flow's version when the run has ended; the retry policy is Prefect's default."""
+        if self._carried.has_version:
+            return httpx.Response(httpx.codes.NO_CONTENT)
         changes.pop("empirical_policy", None)
         send = partial(self._shared.update_flow_run, flow_run_id, *args, **changes)
 

@@ -3,8 +3,11 @@
 This also guards the bound on SQLAlchemy: with a newer one Prefect's scheduler inserts nothing.
 """
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
+from deployments.embedded.cluster import PREFECT_DATABASE
 from domain.executions import Execution, ExecutionStatus, Trigger
 from persistence.executions import list_executions
 from persistence.schedules import add_schedule, remove_schedule
@@ -51,3 +54,64 @@ def test_a_minute_schedule_makes_executions_until_it_is_removed(
         remove_schedule(session, schedule.id)
     wait_for("no run planned any more", lambda: not api.flow_runs_in("SCHEDULED"), timeout_s=30)
     assert api.deployment("acme.minutely", "live")["schedules"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ticks_that_are_late_go_together_and_each_is_carried_out_once(
+    services: Services, database: Database
+):
+    workflows = [
+        save_workflow(database, ACME, chain(name, {"type": "probe", "config": {}}))
+        for name in ("First", "Second")
+    ]
+    with database.org(ACME, user_id=ADMIN) as session:
+        for workflow in workflows:
+            add_schedule(
+                session, workflow.id, cron="* * * * *", timezone="UTC", input_data={"text": "go"}
+            )
+    services.steward()
+    api = PrefectApi(services.stack.prefect_api_url)
+
+    def planned() -> list[str] | None:
+        found = [run["id"] for run in api.flow_runs_in("SCHEDULED")]
+        return found if len(found) >= 16 else None
+
+    late = wait_for("the next minutes' runs", planned, timeout_s=100)
+    make_late(services, late)
+    for _ in range(2):
+        services.worker()
+
+    def carried_out() -> list[Execution] | None:
+        with database.org(ACME) as session:
+            found = list_executions(session, status=ExecutionStatus.COMPLETED, limit=200)
+        of_late = [each for each in found if each.idempotency_key in keys]
+        return of_late if len(of_late) >= len(late) else None
+
+    keys = {f"prefect:{id}" for id in late}
+    executions = wait_for("all of them completed", carried_out, timeout_s=120)
+    assert {execution.idempotency_key for execution in executions} == keys
+    assert len(executions) == len(late)
+    assert {execution.trigger for execution in executions} == {Trigger.SCHEDULE}
+    assert {execution.requested_by for execution in executions} == {ADMIN}
+    assert len({execution.run_id for execution in executions}) < len(late)
+    states = [api.flow_run(id)["state"] for id in late]
+    assert {(state["type"], state["name"]) for state in states} == {("COMPLETED", "Queued")}
+    told = {state["message"].rpartition(" ")[2].rstrip(".") for state in states}
+    assert told == {execution.id for execution in executions}
+
+
+def make_late(services: Services, flow_runs: list[str]) -> None:
+    """Have these runs been due twenty minutes ago and later, as after an outage."""
+    url = make_url(services.stack.superuser_url).set(
+        drivername="postgresql", database=PREFECT_DATABASE
+    )
+    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+        connection.execute(
+            """
+            update flow_run set expected_start_time = expected_start_time - interval '20 minutes',
+                next_scheduled_start_time = next_scheduled_start_time - interval '20 minutes'
+            where id = any(%s::uuid[])
+            """,
+            [flow_runs],
+        )

@@ -11,6 +11,7 @@ from domain.schedules import (
     ScheduleInvalid,
     ScheduleSpec,
     check_schedule,
+    is_overtaken,
     next_times,
     read_schedule,
 )
@@ -129,6 +130,22 @@ def test_no_times_are_given_when_none_are_asked_for():
 def test_a_moment_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="time zone"):
         next_times(ScheduleSpec("* * * * *"), NOON.replace(tzinfo=None), count=1)
+
+
+@pytest.mark.parametrize(
+    ("cron", "late", "expected"),
+    [
+        ("* * * * *", timedelta(seconds=29), False),
+        ("* * * * *", timedelta(seconds=30), True),
+        ("0 * * * *", timedelta(minutes=29), False),
+        ("0 * * * *", timedelta(minutes=31), True),
+        ("* * * * *", timedelta(days=3), True),
+    ],
+)
+def test_a_time_is_overtaken_from_half_way_to_the_next_one_on(
+    cron: str, late: timedelta, expected: bool
+):
+    assert is_overtaken(ScheduleSpec(cron), NOON, now=NOON + late) is expected
 
 
 def fields(low: int, high: int) -> st.SearchStrategy[str]:
