@@ -46,6 +46,7 @@ _PREFECT_PAUSE_S = 0.5
 _HELD_PAUSE_S = 1.0
 # Schedules fire once a minute at most: what is later than this may be overtaken by the next one.
 _LATE = timedelta(seconds=30)
+_CATCHING_UP_PART = 4
 
 
 @dataclass(slots=True)
@@ -75,13 +76,17 @@ class Carrier:
     limit: int
     executions: int
     draining: bool = False
+    is_catching_up: bool = False
+    """Prefect has more overtaken runs than this worker has places for. Each that is queued costs a
+    call, and spares a run of its own: they come before the runs that carry what is queued."""
     live: dict[RunId, LiveRun] = field(default_factory=dict[RunId, LiveRun])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def free_slots(self) -> int:
         """How many more runs this process takes."""
-        return 0 if self.draining else max(0, self.limit - len(self.live))
+        limit = max(1, self.limit // _CATCHING_UP_PART) if self.is_catching_up else self.limit
+        return 0 if self.draining else max(0, limit - len(self.live))
 
     @property
     def free_executions(self) -> int:
@@ -111,8 +116,7 @@ class Carrier:
 
         Asked before Prefect is told anything: several workers may ask for the same one.
         """
-        due = flow_run.expected_start_time
-        if due is None or not flow_run.auto_scheduled or utc_now() - due < _LATE:
+        if not may_be_overtaken(flow_run):
             return False
         queued = await asyncio.to_thread(
             keep_trying, lambda: queue_overtaken(self.runtime.database, flow_run)
@@ -350,6 +354,12 @@ class Carrier:
 
 
 _Prepared = tuple[CompiledWorkflow, OpenedRun]
+
+
+def may_be_overtaken(flow_run: FlowRun) -> bool:
+    """Say whether a schedule's run is so late that its next time may be due as well."""
+    due = flow_run.expected_start_time
+    return due is not None and flow_run.auto_scheduled and utc_now() - due >= _LATE
 
 
 def _let_go(runtime: Runtime, run: Run) -> None:

@@ -10,11 +10,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -32,7 +33,7 @@ from prefect.workers.base import (
 from agents.registry import AgentRegistry, default_registry
 from deployments.calling_off import watch_called_off
 from deployments.cancelling import watch_stopped
-from deployments.carrying import Carrier
+from deployments.carrying import Carrier, may_be_overtaken
 from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
 from deployments.prefect_outages import PatientTransport, wait_out_outages
@@ -53,6 +54,7 @@ _OPENING_S = 0.25
 _PLACES_PART = 4
 _ASK_AGAIN_S = 0.2
 _MOST_ASKED = 200
+_QUEUED_AT_A_TIME = 8
 # How long a thread of Python may go on while others wait. The rows of large runs are worked on in
 # threads; at the default of 5 ms each short step of a small run may wait for several of them.
 _SWITCH_S = 0.0005
@@ -175,17 +177,22 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         return TenantryResult(identifier=place, status_code=0)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Take what the pool has, and go on as places get free while it has more."""
+        """Take what the pool has, and go on as places get free while it has more.
+
+        Returns:
+            What was taken last.
+        """
         taken = await super().get_and_submit_flow_runs()
         while self._has_more and not self.carrier.draining:
-            await self._wait_for_places()
-            taken += await super().get_and_submit_flow_runs()
+            await asyncio.sleep(_ASK_AGAIN_S)
+            if not self.carrier.is_catching_up:
+                await self._wait_for_places()
+            taken = await super().get_and_submit_flow_runs()
         return taken
 
     async def _wait_for_places(self) -> None:
         # A question costs Prefect about as much as a state: not one for each place.
         enough = max(1, int(self.limiter.total_tokens) // _PLACES_PART)
-        await asyncio.sleep(_ASK_AGAIN_S)
         while self.limiter.available_tokens < enough:
             self._place_freed.clear()
             await self._place_freed.wait()
@@ -194,13 +201,28 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         """Ask the pool for as many runs as there is room for.
 
         Prefect's own way reads all that are due, up to two hundred, each time, and waits for the
-        next time to take more.
+        next time to take more. While there are more that are overtaken, this one queues as many.
         """
         places = int(self.limiter.available_tokens)
-        under_way = len(self._submitting_flow_run_ids)
+        is_catching_up = self.carrier.is_catching_up
         self._has_more = places == 0
-        if places == 0:
+        if places == 0 and not is_catching_up:
             return []
+        under_way = set(self._submitting_flow_run_ids)
+        asked = min(_MOST_ASKED, _MOST_ASKED if is_catching_up else places + len(under_way))
+        found = await self._ask_pool(asked)
+        new = [each for each in found if each.flow_run.id not in under_way]
+        self._has_more = len(found) >= asked
+        late = [each.flow_run for each in new if may_be_overtaken(each.flow_run)]
+        self.carrier.is_catching_up = self._has_more and bool(late)
+        if not self.carrier.is_catching_up:
+            return new
+        queued = await self._queue_overtaken(late)
+        # With none of them queued, as when the organization's queue is full, they wait for places.
+        self.carrier.is_catching_up = bool(queued)
+        return [each for each in new if each.flow_run.id not in queued]
+
+    async def _ask_pool(self, count: int) -> list[WorkerFlowRunResponse]:
         try:
             response = await self.client.request(
                 "POST",
@@ -209,17 +231,31 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
                 json={
                     "work_queue_names": sorted(self._work_queues),
                     "scheduled_before": datetime.now(UTC).isoformat(),
-                    "limit": min(places + under_way, _MOST_ASKED),
+                    "limit": count,
                 },
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code != HTTPStatus.NOT_FOUND:
                 raise
             return []  # the pool is made again when the worker says next that it lives
-        found = WorkerFlowRunResponse.model_validate_list(response.json())
-        new = [each for each in found if each.flow_run.id not in self._submitting_flow_run_ids]
-        self._has_more = len(new) >= places
-        return new
+        return WorkerFlowRunResponse.model_validate_list(response.json())
+
+    async def _queue_overtaken(self, flow_runs: Sequence[FlowRun]) -> set[UUID]:
+        """Queue what is overtaken of these; return what was."""
+        places = asyncio.Semaphore(_QUEUED_AT_A_TIME)
+        queued: set[UUID] = set()
+
+        async def queue(flow_run: FlowRun) -> None:
+            async with places:
+                if not self.carrier.draining and await self.carrier.queue_overtaken(flow_run):
+                    queued.add(flow_run.id)
+
+        done = await asyncio.gather(*map(queue, flow_runs), return_exceptions=True)
+        for error in done:
+            if isinstance(error, Exception):
+                # The pool gives it out again.
+                _LOG.error("a late run was not queued: %s", type(error).__name__, exc_info=error)
+        return queued
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Carry out a run that the pool gave out, once Prefect agrees that it is this worker's.
