@@ -252,8 +252,14 @@ def test_a_run_that_was_handed_over_and_lost_is_handed_out_again(
     wait_for("it handed out again", lambda: state_of(api, flow_run) == "SCHEDULED")
     services.worker()
     wait_for("it completed", lambda: state_of(api, flow_run) in ("COMPLETED", "FAILED"))
-    with database.org(ACME) as session:
-        assert get_workflow(session, workflow.id).execution_count == 1
+
+    def counted() -> int:
+        with database.org(ACME) as session:
+            return get_workflow(session, workflow.id).execution_count
+
+    # Its end is written here a moment after Prefect has it.
+    wait_for("it counted", lambda: counted() > 0, timeout_s=10)
+    assert counted() == 1
 
 
 def state_of(api: PrefectApi, flow_run: dict[str, Any]) -> str:
