@@ -4,11 +4,11 @@
         [--warm-up 180] [--json]
 
 PostgreSQL, Prefect's server, API, steward and a worker are processes of their own. Every workflow
-has the three steps of `tenantry bench` and a schedule of `* * * * *`. The worker starts when all are
-published, and has some minutes for what was due until then. After them so many full minutes are watched, and what was due in them is waited for
-while the schedules go on. Lateness is from the minute that a run was due to the time its execution
-was running. Exit code 1: a tick of the watched minutes was missing, fired twice, or was not carried
-out to its end.
+has the three steps of `tenantry bench` and a schedule of `* * * * *`. The worker starts when all
+are published, and has some minutes for what was due until then. After them so many full minutes are
+watched, and what was due in them is waited for while the schedules go on. Lateness is from the
+minute that a run was due to the time its execution was running. Exit code 1: a tick of the watched
+minutes was missing, fired twice, or was not carried out to its end.
 """
 
 import argparse

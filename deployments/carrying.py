@@ -38,7 +38,7 @@ from flows.runtime import Runtime
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
-from persistence.runs import end_lease
+from persistence.runs import end_lease, is_fenced
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
@@ -324,6 +324,10 @@ class Carrier:
         return task
 
     async def _finish_stopped(self, run: Run, flow_run_id: UUID, state: State[Any]) -> None:
+        if await asyncio.to_thread(keep_trying, lambda: _is_fenced(self.runtime, run)):
+            # This process was frozen meanwhile, and Prefect would take its word.
+            _LOG.warning("run %s was taken from this worker", run.id)
+            return
         # The engine has written Crashed over Cancelling; what was asked for is the end.
         await self.client.set_flow_run_state(flow_run_id, state, force=True)
         await self._mirror_history(run, flow_run_id)
@@ -365,6 +369,11 @@ def may_be_overtaken(flow_run: FlowRun) -> bool:
 def _let_go(runtime: Runtime, run: Run) -> None:
     with runtime.database.for_platform() as session:
         end_lease(session, run)
+
+
+def _is_fenced(runtime: Runtime, run: Run) -> bool:
+    with runtime.database.for_platform() as session:
+        return is_fenced(session, run)
 
 
 def _prepare(runtime: Runtime, run: Run) -> _Prepared:

@@ -115,6 +115,12 @@ def fence_run(
     return to_run(row) if row else None
 
 
+def is_fenced(session: PlatformSession, run: Run) -> bool:
+    """Say whether a run was taken from whoever holds `run`; closed or not does not matter."""
+    token = session.scalar(select(RunRow.lease_token).where(RunRow.id == run.id))
+    return token != run.lease_token
+
+
 def end_lease(session: PlatformSession, run: Run) -> None:
     """Give up the lease on a run that was fenced and could not be ended: it is found again."""
     session.execute(

@@ -18,7 +18,9 @@ from persistence.queue import claim_run, forget_worker, is_worker_noted, may_sta
 from persistence.runs import (
     end_lease,
     end_leases_of,
+    fence_run,
     hold_lease,
+    is_fenced,
     list_lost_runs,
     renew_leases,
     take_over,
@@ -77,6 +79,18 @@ def test_a_run_is_taken_over_once_and_its_old_worker_writes_nothing_more(databas
         hold_lease(session, taken)
         with pytest.raises(LeaseLost):
             hold_lease(session, run)
+
+
+def test_a_run_is_fenced_once_it_was_taken_and_not_because_it_is_closed(database):
+    run = claimed(database)
+    tell(database, run, StateType.RUNNING)
+    tell(database, run, StateType.CANCELLED)
+    with database.for_platform() as session:
+        assert not is_fenced(session, run)
+    other = claimed(database, lease_s=0)
+    with database.for_platform() as session:
+        assert fence_run(session, other, lease_s=60) is not None
+        assert is_fenced(session, other)
 
 
 def test_a_dead_workers_leases_end_at_once_and_nobody_elses(database):
