@@ -109,6 +109,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     async def setup(self) -> None:
         """Connect to the database and to Prefect, then start to take work."""
         settings = load_settings(os.environ)
+        # Prefect's own command may give none, and then Prefect's part would know no bound.
+        self._limit = limit = self._limit or settings.worker_limit
         sys.setswitchinterval(_SWITCH_S)
         database = open_database_of(settings, pool_size=settings.worker_limit + 4)
         runtime = Runtime(
@@ -129,7 +131,6 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._exit_stack.enter_context(SyncClientContext.get_or_create())
         await ensure_pool(context.client)
         await super().setup()
-        limit = self._limit or settings.worker_limit
         # The default is made for as many threads as cores, and ours wait for the database.
         asyncio.get_running_loop().set_default_executor(
             ThreadPoolExecutor(limit + 8, thread_name_prefix="worker")
