@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -53,6 +54,7 @@ _OPENING_S = 0.25
 # and waits so long at least.
 _PLACES_PART = 4
 _ASK_AGAIN_S = 0.2
+_LONGEST_WAIT_S = 30.0
 _MOST_ASKED = 200
 _QUEUED_AT_A_TIME = 8
 # How long a thread of Python may go on while others wait. The rows of large runs are worked on in
@@ -194,9 +196,12 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     async def _wait_for_places(self) -> None:
         # A question costs Prefect about as much as a state: not one for each place.
         enough = max(1, int(self.limiter.total_tokens) // _PLACES_PART)
-        while self.limiter.available_tokens < enough:
-            self._place_freed.clear()
-            await self._place_freed.wait()
+        # Not for ever: Prefect's health check wants to see that the worker still asks.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_WAIT_S):
+                while self.limiter.available_tokens < enough:
+                    self._place_freed.clear()
+                    await self._place_freed.wait()
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Ask the pool for as many runs as there is room for.
