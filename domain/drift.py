@@ -70,7 +70,8 @@ class RunView:
     """The state that Prefect shall have it in; `None` while it is open."""
     closed_at: datetime | None
     statuses: Mapping[ExecutionStatus, int]
-    """How many of the executions that it carries are in which status."""
+    """How many of the executions that it carries are in which status, without those that ended by
+    being called off: how they ended says nothing of the run."""
 
 
 # So long a worker may need from one write to the next one that belongs to it.
@@ -120,13 +121,13 @@ def _compare_open(view: RunView, seen: RunState | None, now: datetime) -> Drift 
 
 
 def _wrong_statuses(closed_as: StateType, statuses: Mapping[ExecutionStatus, int]) -> str | None:
-    # Any run may carry executions that were called off one by one. Beside those, Completed means
-    # that at least one was completed, and Failed that none was.
+    # Completed means that at least one was completed, and Failed that none was.
     completed = statuses.get(ExecutionStatus.COMPLETED, 0)
     total = sum(statuses.values())
     match closed_as:
         case StateType.COMPLETED if total and not completed:
-            return f"none of {total} executions is COMPLETED"
+            named = ", ".join(f"{n} {status.value}" for status, n in sorted(statuses.items()))
+            return f"none of {total} executions is COMPLETED: {named}"
         case StateType.FAILED if completed:
             return f"{completed} of {total} executions are COMPLETED"
         case _:

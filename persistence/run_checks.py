@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, and_, false, func, not_, or_, select, text
 
 from domain.drift import RunView
 from domain.executions import ExecutionStatus
@@ -23,6 +23,16 @@ select r.id from executions e join runs r on r.id = e.run_id
 where e.completed_at is null and e.run_id > :after and r.closed_at is not null
 order by id limit :limit
 """)
+
+# Ended by whoever cancelled it, or by its deadline, and not by what became of its run: the run may
+# just have been completed in Prefect then.
+_CALLED_OFF = and_(
+    ExecutionRow.status.in_([ExecutionStatus.CANCELLED, ExecutionStatus.FAILED]),
+    or_(
+        ExecutionRow.cancel_requested_at.is_not(None),
+        func.coalesce(ExecutionRow.deadline <= ExecutionRow.completed_at, false()),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ def _with_statuses(session: PlatformSession, rows: Sequence[RunRow]) -> list[Che
     counts: dict[str, dict[ExecutionStatus, int]] = {row.id: {} for row in rows}
     found: Sequence[Row[tuple[str | None, str, int]]] = session.execute(
         select(ExecutionRow.run_id, ExecutionRow.status, func.count())
-        .where(ExecutionRow.run_id.in_(list(counts)))
+        .where(ExecutionRow.run_id.in_(list(counts)), not_(_CALLED_OFF))
         .group_by(ExecutionRow.run_id, ExecutionRow.status)
     ).all()
     for run_id, status, count in found:
