@@ -35,6 +35,18 @@ class Prober:
 
     def ask(self) -> None:
         started = time.monotonic()
+        try:
+            try:
+                self._ask_once()
+            except ConnectionError:
+                # As clients do whose connection ends before an answer: on a slow machine theirs
+                # may be the one that has said nothing for longest when the service has too many.
+                self._ask_once()
+        except OSError as error:
+            self.failures.append(repr(error))
+        self.times_s.append(time.monotonic() - started)
+
+    def _ask_once(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             headers = {"Authorization": f"Bearer {self.token}"}
@@ -43,11 +55,8 @@ class Prober:
             answer.read()
             if answer.status != 200:
                 self.failures.append(f"status {answer.status}")
-        except OSError as error:
-            self.failures.append(repr(error))
         finally:
             connection.close()
-        self.times_s.append(time.monotonic() - started)
 
     def take(self) -> list[float]:
         taken, self.times_s = self.times_s, []
