@@ -8,7 +8,7 @@ has the three steps of `tenantry bench` and a schedule of `* * * * *`. The worke
 are published, and has some minutes for what was due until then. After them so many full minutes are
 watched, and what was due in them is waited for while the schedules go on. Lateness is from the
 minute that a run was due to the time its execution was running. Exit code 1: a tick of the watched
-minutes was missing, fired twice, or was not carried out to its end.
+minutes was missing, fired twice, was not carried out to its end, or did not start within a minute.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from deployments.bench.failures import BenchFailed
 from deployments.bench.ground import Ground, open_ground
 from deployments.bench.tenants import USER
 from deployments.bench.usage import cpu_between
-from deployments.embedded.cluster import PREFECT_DATABASE
 from deployments.embedded.specs import PREFECT
 from domain.ids import OrgId
 from domain.json_data import JsonObject
@@ -39,6 +38,7 @@ from persistence.schedules import add_schedule
 from persistence.workflows import add_workflow
 
 MINUTE_S = 60
+KEEPS_UP_S = 60.0
 _PUBLISH_LIMIT_S = 400.0
 _UNPUBLISHED = "select count(*) from workflows where prefect_deployment_id is null"
 # By Prefect's own account: what was due, of which deployment, and what became of it.
@@ -109,9 +109,7 @@ def prepare(ground: Ground, *, orgs: int, workflows: int) -> None:
 
 def prefect_rows(ground: Ground) -> psycopg.Connection[Any]:
     """Look into Prefect's own tables."""
-    url = make_url(ground.stack.superuser_url).set(
-        drivername="postgresql", database=PREFECT_DATABASE
-    )
+    url = make_url(ground.stack.prefect_database_url).set(drivername="postgresql")
     return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
 
@@ -209,6 +207,9 @@ def report(
     if minutes.completed != minutes.expected:
         behind = minutes.expected - minutes.completed
         problems.append(f"{behind} of {minutes.expected} were not carried out")
+    late_ones = minutes.expected - sum(each <= KEEPS_UP_S for each in late)
+    if late_ones:
+        problems.append(f"{late_ones} of {minutes.expected} did not start within a minute")
     return found, problems
 
 

@@ -3,11 +3,10 @@
 This also guards the bound on SQLAlchemy: with a newer one Prefect's scheduler inserts nothing.
 """
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
-from deployments.embedded.cluster import PREFECT_DATABASE
 from domain.executions import Execution, ExecutionStatus, Trigger
 from persistence.executions import list_executions
 from persistence.schedules import add_schedule, remove_schedule
@@ -103,15 +102,13 @@ def test_ticks_that_are_late_go_together_and_each_is_carried_out_once(
 
 def make_late(services: Services, flow_runs: list[str]) -> None:
     """Have these runs been due twenty minutes ago and later, as after an outage."""
-    url = make_url(services.stack.superuser_url).set(
-        drivername="postgresql", database=PREFECT_DATABASE
-    )
-    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+    engine = create_engine(services.stack.prefect_database_url, poolclass=NullPool)
+    with engine.begin() as connection:
         connection.execute(
-            """
+            text("""
             update flow_run set expected_start_time = expected_start_time - interval '20 minutes',
                 next_scheduled_start_time = next_scheduled_start_time - interval '20 minutes'
-            where id = any(%s::uuid[])
-            """,
-            [flow_runs],
+            where id = any(cast(:ids as uuid[]))
+            """),
+            {"ids": flow_runs},
         )
