@@ -121,9 +121,10 @@ class Carrier:
         queued = await asyncio.to_thread(
             keep_trying, lambda: queue_overtaken(self.runtime.database, flow_run)
         )
-        if isinstance(queued, Queued):
-            await self._tell_queued(flow_run, queued)
-        return isinstance(queued, Queued)
+        if queued is None:
+            return False
+        await self._tell_queued(flow_run, queued)
+        return True
 
     async def _tell_queued(self, flow_run: FlowRun, queued: Queued) -> None:
         message = f"{queued.reason}: it waits in Tenantry as {queued.execution_id}."
@@ -226,10 +227,11 @@ class Carrier:
             self._remove(claimed.run)
 
     def _name(self, claimed: ClaimedRun, flow_run: FlowRun, carried: CarriedRun) -> None:
+        """Tell Prefect a run's name and, in the same call, the version of its flow."""
         name = run_name(claimed.run.id, claimed.execution_ids)
-        version = str(claimed.run.workflow_version)
         if flow_run.name == name:
             return
+        version = str(claimed.run.workflow_version)
 
         async def tell() -> None:
             await self.client.update_flow_run(flow_run.id, name=name, flow_version=version)

@@ -79,7 +79,7 @@ def adopt_flow_run(
     return ClaimedRun(run, [each.id for each in executions], executions[0].trigger)
 
 
-def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | Refusal | None:
+def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | None:
     """Have a schedule's run that is as good as overtaken by the next one wait in the queue.
 
     There it goes along with the next ones of its workflow in one flow run, so that schedules that
@@ -87,7 +87,7 @@ def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | Refusal |
     again, by whichever worker, it finds the same execution.
 
     Returns:
-        `None` if it is to be carried out as any other.
+        `None` if it is to be carried out, or refused, as any other.
     """
     schedule_id, due = _schedule_of(flow_run), flow_run.expected_start_time
     if schedule_id is None or due is None or flow_run.deployment_id is None:
@@ -106,7 +106,7 @@ def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | Refusal |
     with database.for_platform() as session:
         if find_run(session, flow_run.id) is not None:
             return None  # another worker was faster, and carries it out
-    return replace(queued, reason="It is late") if isinstance(queued, Queued) else queued
+    return replace(queued, reason="It is late") if isinstance(queued, Queued) else None
 
 
 def _add_run(

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import task_engine
-from prefect.client.schemas.objects import State, StateType, TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.events import related
 from prefect.events.schemas.events import Event
 from prefect.utilities.engine import emit_task_run_state_change_event
@@ -26,8 +26,6 @@ _KEPT = 4096
 _RELATED_KEPT = 4000
 # States that only say that a task is on its way to the next one.
 _PASSING = frozenset({"Pending", "Running", "Retrying"})
-
-_FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED})
 
 Emit = Callable[..., Event | None]
 
@@ -83,7 +81,7 @@ class TaskEvents:
             told.waiting = loop.call_later(self._moment_s, send)
         else:
             self._send(task_run, initial_state, validated_state, told)
-        if validated_state.type in _FINAL:
+        if validated_state.is_final():
             self._told.pop(task_run.id, None)
         return told.last
 
