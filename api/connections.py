@@ -7,9 +7,9 @@ said here is a problem document as everywhere else.
 
 import asyncio
 import logging
+import re
 import resource
 import socket
-import struct
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from starlette.types import Scope
 from typeid import TypeID
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from api import sockets
 from api.manners import SECURITY_HEADERS
 from api.problems import problem_response
 from domain.errors import ErrorCode
@@ -37,12 +38,9 @@ _MAX_TICK_S = 1.0
 _OTHER_FILES = 192
 # Beyond what is on its way the system keeps at most so much for a client; else megabytes.
 _UNSENT_BYTES = 128 * 1024
-# Of Linux's `struct tcp_info`, which only ever grows: packets that are not acknowledged, bytes
-# that are, and bytes that were not sent (https://man7.org/linux/man-pages/man7/tcp.7.html).
-_TCP_INFO = struct.Struct("=24xI92xQ16xI")
-_TCP_INFO_BYTES = _TCP_INFO.size
-_TCP = (socket.AF_INET, socket.AF_INET6)
-_RESET = struct.pack("ii", 1, 0)
+# The end of a request's head, as h11 has it; and how much of one that is not read is looked at.
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_PEEKED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +77,7 @@ class Connections:
         """Take a connection in, in place of another one if need be; `False` if it cannot be."""
         is_full = len(self._all) >= self.bounds.max_connections
         if is_full and self._owing:
-            # Somebody who does not ask is not served, so closing them costs them nothing; and
-            # however many such connections there are, who asks at once is let in.
-            longest = next(iter(self._owing))
-            self.on_refused("connections")
-            longest.abort()
-            self.forget(longest)
-            is_full = False
+            is_full = not self._make_room()
         self._watch(connection.loop)
         if is_full:
             self._told.add(connection)
@@ -110,6 +102,25 @@ class Connections:
         self._told.discard(connection)
         self._owing.pop(connection, None)
 
+    def _make_room(self) -> bool:
+        """End the connection that has owed us a request for longest, if there is one.
+
+        Somebody who does not ask is not served, so closing them costs them nothing; and however
+        many such connections there are, who asks at once is let in.
+        """
+        while self._owing:
+            longest = next(iter(self._owing))
+            if longest.has_asked():
+                # Hundreds may be accepted before the first of them is read. It owes nothing until
+                # it is read, so each is looked at only once.
+                del self._owing[longest]
+                continue
+            self.on_refused("connections")
+            longest.abort()
+            self.forget(longest)
+            return True
+        return False
+
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None:
             self._timer = loop.call_later(self._tick_s, self._look, loop)
@@ -133,6 +144,7 @@ class Connection(H11Protocol):
         # How a route finds its connection: as `request.state.connection`.
         self.app_state = {**self.app_state, "connection": self}
         self._owes: str | None = None
+        self._is_unread = False
         self._is_endless = False
         self._is_half_closed = False
         self._head_since: float | None = None
@@ -143,7 +155,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let a client in, or turn it away."""
         super().connection_made(transport)
-        self._set_up_socket()
+        link = self._socket()
+        if link is not None:
+            sockets.bound_unsent(link, _UNSENT_BYTES)
         if self.peers.admit(self):
             self._head_since = self.loop.time()
             self._note_debt()
@@ -214,12 +228,20 @@ class Connection(H11Protocol):
         if self._is_half_closed:
             self.transport.close()
 
+    def has_asked(self) -> bool:
+        """Say whether the rest of a request's head is here, and only waits to be read."""
+        link = self._socket()
+        if self._owes != "head" or link is None:
+            return False
+        head = bytes(self.conn.trailing_data[0]) + sockets.peek(link, _PEEKED_BYTES)
+        self._is_unread = _END_OF_HEAD.search(head) is not None
+        return self._is_unread
+
     def abort(self) -> None:
         """End the connection at once, whatever is still to be sent."""
         link = self._socket()
         if link is not None:
-            # Closed in the ordinary way, the system would go on offering it to the client.
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sockets.reset_on_close(link)
         self.transport.abort()
 
     def look(self, now: float) -> None:
@@ -256,25 +278,15 @@ class Connection(H11Protocol):
         """Say whether the client has anything to read, and a number that changes as it reads."""
         buffered = self.transport.get_write_buffer_size()
         link = self._socket()
-        if link is None or link.family not in _TCP or not sys.platform.startswith("linux"):
+        unread = None if link is None else sockets.measure_unread(link)
+        if unread is None:
             return buffered > 0, buffered
         # What the system has taken from us may be unread as well: our buffer is empty then.
-        info = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        if len(info) < _TCP_INFO_BYTES:
-            return buffered > 0, buffered
-        unacknowledged, acknowledged_bytes, unsent_bytes = _TCP_INFO.unpack(info)
-        return bool(buffered or unacknowledged or unsent_bytes), acknowledged_bytes
+        is_unread, progress = unread
+        return is_unread or buffered > 0, progress
 
     def _socket(self) -> socket.socket | None:
         return cast("socket.socket | None", self.transport.get_extra_info("socket"))
-
-    def _set_up_socket(self) -> None:
-        link = self._socket()
-        if link is None or link.family not in _TCP:
-            return
-        option: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-        if option is not None:
-            link.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
 
     def _give_up_head(self) -> None:
         self.peers.on_refused("head")
@@ -302,8 +314,8 @@ class Connection(H11Protocol):
             return
         cycle = self._open_cycle()
         owes = "head" if cycle is None else "body" if cycle.more_body else None
-        if owes != self._owes:
-            self._owes = owes
+        if owes != self._owes or self._is_unread:
+            self._owes, self._is_unread = owes, False
             self.peers.set_owing(self, owes is not None)
         if owes != "head":
             self._head_since = None

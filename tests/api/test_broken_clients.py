@@ -1,10 +1,11 @@
 """Clients that are slow, silent, half gone or no clients at all: others are served as before."""
 
+import signal
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -33,10 +34,24 @@ def service(
         served.check_sound()
 
 
+@contextmanager
+def frozen(service: Target) -> Iterator[None]:
+    """Let the service's process do nothing during the block."""
+    service.served.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        service.served.process.send_signal(signal.SIGCONT)
+
+
 def trickle(service: Target, *, begin: bytes, for_s: float) -> None:
     """Send from hundreds of connections, more than the service holds, a byte at a time."""
     with ExitStack() as open_links:
-        links = [open_links.enter_context(connected(service.port)) for _ in range(SLOW)]
+        links: list[socket.socket] = []
+        for number in range(SLOW):
+            links.append(open_links.enter_context(connected(service.port)))
+            # Whoever asks has to come to it: more than the service holds take a moment to come.
+            time.sleep(0.002 if number % 10 == 0 else 0)
         for link in links:
             send_all(link, begin)
         ends_at = time.monotonic() + for_s
@@ -51,6 +66,18 @@ def trickle(service: Target, *, begin: bytes, for_s: float) -> None:
 def test_hundreds_of_connections_that_never_ask_keep_nobody_out(service: Target, begin: bytes):
     with service.in_use():
         trickle(service, begin=begin, for_s=2 * HEAD_TIMEOUT_S)
+    service.check_sound()
+
+
+def test_who_has_asked_is_not_shut_out_by_hundreds_that_come_before_it_is_read(service: Target):
+    """All are accepted in one go when a service that was busy looks again."""
+    with ExitStack() as links:
+        with frozen(service):
+            asking = links.enter_context(connected(service.port))
+            send_all(asking, service.request("GET", "/workflows"))
+            for _ in range(SLOW):
+                links.enter_context(connected(service.port))
+        assert parse(read_to_end(asking)).status == 200
     service.check_sound()
 
 
