@@ -10,10 +10,12 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
@@ -39,6 +41,7 @@ from deployments.intake import listen_for_work, take_work
 from deployments.leases import keep_leases
 from deployments.prefect_outages import PatientTransport, wait_out_outages
 from deployments.settings import Settings, load_settings
+from deployments.stopping import run_aside
 from deployments.wiring import open_database_of
 from domain.fairness import Rules
 from flows.naming import POOL
@@ -107,6 +110,18 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
     def make_registry(self) -> AgentRegistry:
         """Make the agent types that this worker knows; a subclass may know more."""
         return default_registry()
+
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        """Work until it is cancelled, out of reach of the signal handler of Prefect's engine.
+
+        That one raises in the middle of whatever the main thread does while a flow runs there; a
+        task would take the signal with it, and the worker go on for ever.
+        """
+        serve = partial(super().start, *args, **kwargs)
+        if threading.current_thread() is threading.main_thread():
+            await run_aside(serve)
+        else:
+            await serve()
 
     async def setup(self) -> None:
         """Connect to the database and to Prefect, then start to take work."""

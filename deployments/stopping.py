@@ -1,6 +1,7 @@
 """Run a service until a signal stops it, without tearing it down in the middle of a step."""
 
 import asyncio
+import contextvars
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,28 @@ def run_until_stopped(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
         thread.join(timeout=0.5)
     if failure:
         raise failure[0]
+
+
+async def run_aside(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `serve` in a thread and a loop of its own until it ends; cancelled, cancel it there.
+
+    For whoever has the main thread, and handles signals, already; see `run_until_stopped`.
+
+    Raises:
+        CancelledError: as it was cancelled, once `serve` has ended.
+    """
+    stop = threading.Event()
+    # Settings of Prefect's are in the context.
+    context = contextvars.copy_context()
+    work = asyncio.get_running_loop().run_in_executor(
+        None, lambda: context.run(asyncio.run, _serve(serve, stop))
+    )
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await work
+        raise
 
 
 async def _serve(serve: Callable[[], Coroutine[Any, Any, None]], stop: threading.Event) -> None:

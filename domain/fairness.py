@@ -206,13 +206,12 @@ class FairPlan:
         With none taken the line is passed over: somebody else holds its rows at the moment.
         """
         line = pick.line
-        if is_empty or count == 0:
-            self.lines.remove(line)
         if count == 0:
+            self.lines.remove(line)
             return
         org = self.orgs[line.org_id]
         start = max(org.clock, self.time)
-        self.time = start
+        self.time = min(start, self._earliest_start(level_of(line, self.rules)))
         org.clock = start + count / org.weight
         org.running += count
         org.taken += count
@@ -221,6 +220,20 @@ class FairPlan:
         self.workflows[line.workflow_id].running += count
         self.room.free_runs -= 1
         self.room.free_executions -= count
+        if is_empty:
+            self.lines.remove(line)
+
+    def _earliest_start(self, level: int) -> float:
+        # Somebody who waits as well and is not at a limit of its own may be further behind than
+        # the one that is served: this worker had no place for it. The queue's clock stays with
+        # it, for it would else lose what it is behind.
+        return min(
+            max(self.orgs[line.org_id].clock, self.time)
+            for line in self.lines
+            if level_of(line, self.rules) <= level
+            and self.orgs[line.org_id].room() != 0
+            and self.workflows[line.workflow_id].room() != 0
+        )
 
     def _may_start(self, line: WaitingLine, begun: Sequence[OrgShare]) -> bool:
         org, workflow = self.orgs[line.org_id], self.workflows[line.workflow_id]

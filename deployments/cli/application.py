@@ -13,6 +13,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from deployments.cli.failures import show_error, show_unexpected
+from deployments.cli.interrupts import was_interrupted
 from deployments.cli.invocation import (
     INTERRUPTED,
     UNEXPECTED,
@@ -80,19 +81,27 @@ def run_command(tokens: Sequence[str]) -> int:
         if as_json:
             _show_usage_error(refused)
         return WRONG_USE
+    except KeyboardInterrupt:
+        return _say_interrupted()
     except TenantryError as error:
+        if was_interrupted(error):
+            return _say_interrupted()
         show_error(error, as_json=as_json)
         return WRONG_USE
-    except KeyboardInterrupt:
-        remarks().print("Interrupted.")
-        return INTERRUPTED
     except BrokenPipeError:
         # `tenantry … | head` has seen enough.
         _forget_standard_output()
         return 0
     except Exception as error:
+        if was_interrupted(error):
+            return _say_interrupted()
         show_unexpected(error, home=_find_home(), as_json=as_json)
         return UNEXPECTED
+
+
+def _say_interrupted() -> int:
+    remarks().print("Interrupted.")
+    return INTERRUPTED
 
 
 def _dispatch(tokens: Sequence[str]) -> int:

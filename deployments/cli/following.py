@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 
 from deployments.cli.following_views import make_view
+from deployments.cli.interrupts import held_interrupts
 from deployments.cli.opening import Desk
 from deployments.embedded.errors import StackStartFailed
 from domain.agent_runs import AgentRun
@@ -33,16 +34,20 @@ def follow_execution(
     Raises:
         StackStartFailed: a service that it needs has failed for good.
         DatabaseUnreachable: the database was away for a minute.
+        KeyboardInterrupt: Ctrl-C.
     """
     started = last_answer = time.monotonic()
-    with make_view(_agents_of(definition), watch=watch) as view:
+    with (
+        held_interrupts() as pause,
+        make_view(_agents_of(definition), watch=watch) as view,
+    ):
         while True:
             try:
                 now, agent_runs = _look(desk, execution)
             except TenantryError as error:
                 if not error.retryable or time.monotonic() - last_answer > _PATIENCE_S:
                     raise
-                time.sleep(_POLL_S)
+                pause(_POLL_S)
                 continue
             last_answer = time.monotonic()
             waits_for = _waits_for(last_answer - started, is_cold=is_cold)
@@ -50,7 +55,7 @@ def follow_execution(
             if now.status in FINAL:
                 return now
             _check_services(desk)
-            time.sleep(_POLL_S)
+            pause(_POLL_S)
 
 
 def _look(desk: Desk, execution: Execution) -> tuple[Execution, Mapping[str, AgentRun]]:

@@ -1,9 +1,12 @@
 """Prefect's own command runs our worker type."""
 
+import subprocess
+
 import pytest
 
 from domain.executions import ExecutionStatus
-from domain.ids import WorkflowId
+from domain.ids import ExecutionId, WorkflowId
+from persistence.executions import get_execution
 from persistence.sessions import Database
 from persistence.workflows import get_workflow
 from tests.support.databases import ACME
@@ -33,7 +36,21 @@ def test_prefect_worker_start_carries_out_executions(services: Services, databas
     wait_for("the Run button's", lambda: counted(database, workflow.id) == 2)
     assert api.flow_run(pressed)["state"]["type"] == "COMPLETED"
     process.terminate()
-    assert process.wait(timeout=60) == 0, services.log()
+    assert ended_with(process, services) == 0
+
+
+@pytest.mark.timeout(180)
+def test_prefect_worker_start_drains_on_sigterm_in_the_middle_of_runs(
+    services: Services, database: Database
+):
+    workflow = save_workflow(database, ACME, chain("Slow", PROBE | {"config": {"sleep_s": 2}}))
+    executions = [queue(database, ACME, workflow, {"text": str(n)}).id for n in range(3)]
+    process = services.prefect("worker", "start", "--pool", "tenantry", "--type", "tenantry-probe")
+    wait_for("a run", lambda: statuses(database, executions) == {ExecutionStatus.RUNNING})
+    process.terminate()
+    assert ended_with(process, services) == 0
+    # What had begun was finished.
+    assert statuses(database, executions) == {ExecutionStatus.COMPLETED}
 
 
 def test_a_worker_takes_more_of_what_prefect_made_as_places_get_free(
@@ -53,6 +70,20 @@ def test_a_worker_takes_more_of_what_prefect_made_as_places_get_free(
     wait_for("all of them carried out", lambda: counted(database, workflow.id) == len(pressed))
     states = [api.flow_run(id)["state"] for id in pressed]
     assert {(state["type"], state["name"]) for state in states} == {("COMPLETED", "Completed")}
+
+
+def ended_with(process: subprocess.Popen[bytes], services: Services) -> int:
+    try:
+        code = process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"it goes on:\n{services.log()}")
+    assert code == 0, services.log()
+    return code
+
+
+def statuses(database: Database, ids: list[ExecutionId]) -> set[ExecutionStatus]:
+    with database.org(ACME) as session:
+        return {get_execution(session, id).status for id in ids}
 
 
 def counted(database: Database, workflow_id: WorkflowId) -> int:

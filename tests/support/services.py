@@ -26,6 +26,7 @@ from tests.support.databases import AUDIT_KEY
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+PREFECT = "import tests.support.worker_main; from prefect.cli import app; app()"
 COMMAND = ("-c", "from deployments.cli import main; main()")
 
 
@@ -61,8 +62,8 @@ class Services:
         return self._start("steward", "-m", "deployments.steward")
 
     def prefect(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command of Prefect's own."""
-        return self._start("prefect", "-m", "prefect", *arguments)
+        """Start a command of Prefect's own, which knows the probe's workers as well."""
+        return self._start("prefect", "-c", PREFECT, *arguments)
 
     def service(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command of `tenantry` that serves until it is stopped."""

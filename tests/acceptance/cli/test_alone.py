@@ -86,7 +86,7 @@ def test_ctrl_c_leaves_an_execution_in_the_queue_and_says_how_to_find_it(first_u
         line = next(line for line in process.stderr if "waits for" in line)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-        assert process.wait(PATIENCE_S) == 130
+        assert process.wait(PATIENCE_S) == 130, rest
     execution_id = line.split()[0]
     assert f"tenantry executions show {execution_id}" in rest
     assert first_use.ask("executions", "show", execution_id)["status"] == "PENDING"
