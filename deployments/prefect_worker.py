@@ -112,10 +112,11 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         return default_registry()
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
-        """Work until it is cancelled, out of reach of the signal handler of Prefect's engine.
+        """Work until it is cancelled or SIGTERM comes, then drain.
 
-        That one raises in the middle of whatever the main thread does while a flow runs there; a
-        task would take the signal with it, and the worker go on for ever.
+        Out of reach of the handler of Prefect's engine, which raises in the middle of whatever the
+        main thread does while a flow runs there; and without that of Prefect's command, which
+        makes a SIGINT of it, that who was started in the background of a script ignores.
         """
         serve = partial(super().start, *args, **kwargs)
         if threading.current_thread() is threading.main_thread():

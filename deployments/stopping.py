@@ -42,25 +42,34 @@ def run_until_stopped(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def run_aside(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `serve` in a thread and a loop of its own until it ends; cancelled, cancel it there.
+    """Run `serve` in a thread and a loop of its own until it ends, or SIGTERM cancels it.
 
-    For whoever has the main thread, and handles signals, already; see `run_until_stopped`.
+    For a command of somebody else's, whose loop has the main thread; see `run_until_stopped`.
+    Cancelled itself, it cancels `serve` and waits for its end.
 
     Raises:
-        CancelledError: as it was cancelled, once `serve` has ended.
+        CancelledError: it was cancelled.
     """
     stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     # Settings of Prefect's are in the context.
     context = contextvars.copy_context()
-    work = asyncio.get_running_loop().run_in_executor(
-        None, lambda: context.run(asyncio.run, _serve(serve, stop))
-    )
+    before = signal.signal(signal.SIGTERM, on_signal)
     try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stop.set()
-        await work
-        raise
+        work = asyncio.get_running_loop().run_in_executor(
+            None, lambda: context.run(asyncio.run, _serve(serve, stop))
+        )
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await work
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _serve(serve: Callable[[], Coroutine[Any, Any, None]], stop: threading.Event) -> None:

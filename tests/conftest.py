@@ -1,5 +1,6 @@
 """One real PostgreSQL for the whole run, one fresh database per test, and Prefect on demand."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,9 @@ from tests.support.homes import temporary_home
 # No test asserts seconds: properties neither, however busy the machine is.
 settings.register_profile("tenantry", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tenantry")
+# In the background of a script it is ignored, and would be in every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """Prefect's own command runs our worker type."""
 
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -40,12 +43,16 @@ def test_prefect_worker_start_carries_out_executions(services: Services, databas
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("ctrl_c", [signal.SIG_DFL, signal.SIG_IGN], ids=["shell", "background"])
 def test_prefect_worker_start_drains_on_sigterm_in_the_middle_of_runs(
-    services: Services, database: Database
+    services: Services, database: Database, ctrl_c: signal.Handlers
 ):
     workflow = save_workflow(database, ACME, chain("Slow", PROBE | {"config": {"sleep_s": 2}}))
     executions = [queue(database, ACME, workflow, {"text": str(n)}).id for n in range(3)]
-    process = services.prefect("worker", "start", "--pool", "tenantry", "--type", "tenantry-probe")
+    with inherited(ctrl_c):
+        process = services.prefect(
+            "worker", "start", "--pool", "tenantry", "--type", "tenantry-probe"
+        )
     wait_for("a run", lambda: statuses(database, executions) == {ExecutionStatus.RUNNING})
     process.terminate()
     assert ended_with(process, services) == 0
@@ -70,6 +77,16 @@ def test_a_worker_takes_more_of_what_prefect_made_as_places_get_free(
     wait_for("all of them carried out", lambda: counted(database, workflow.id) == len(pressed))
     states = [api.flow_run(id)["state"] for id in pressed]
     assert {(state["type"], state["name"]) for state in states} == {("COMPLETED", "Completed")}
+
+
+@contextmanager
+def inherited(ctrl_c: signal.Handlers) -> Iterator[None]:
+    """Start processes as a shell does, or as a script in its background, who ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ended_with(process: subprocess.Popen[bytes], services: Services) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.acceptance.cli.conftest import PATIENCE_S, Tenantry
 from tests.support.homes import temporary_home
+from tests.support.services import wait_for
 
 pytestmark = pytest.mark.processes
 
@@ -111,8 +112,12 @@ def test_its_log_is_json_with_ids_and_without_payloads(service: Service):
     document = {"name": "Canary 7f3a", "agents": [{"name": "a", "type": "lead_request"}]}
     asked = {"X-Request-ID": "probe-1"}
     service.ask("/workflows", method="POST", json=document, headers=asked).raise_for_status()
-    lines = service.lines()
-    own = [line for line in lines if line.get("request_id") == "probe-1"]
+
+    def look() -> list[dict[str, Any]]:
+        return [line for line in service.lines() if line.get("request_id") == "probe-1"]
+
+    # It is written once the answer is sent.
+    own = wait_for("its line in the log", look)
     assert [(line["org_id"], line["user_id"]) for line in own] == [("org_demo", "user_admin")]
     assert "Canary 7f3a" not in service.log.read_text()
     assert service.token not in service.log.read_text()
