@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.acceptance.cli.conftest import PATIENCE_S, Tenantry
+from tests.support.documents import read_document
 from tests.support.homes import temporary_home
 from tests.support.services import wait_for
 
@@ -61,8 +62,7 @@ def serving(tenantry: Tenantry, log: Path) -> Iterator[tuple[subprocess.Popen[st
     with log.open("w") as file, tenantry.start("api", "--json", stderr=file) as process:
         try:
             assert process.stdout is not None
-            lines = iter(process.stdout.readline, "}\n")
-            url = json.loads("".join([*lines, "}"]))["api"]
+            url = read_document(process.stdout)["api"]
             wait_until_ready(url.removesuffix("/api/v1"), process)
             yield process, url
         finally:

@@ -16,6 +16,7 @@ import pytest
 
 from deployments.cli.application import run_command
 from deployments.embedded.ports import choose_port
+from tests.support.documents import read_document
 from tests.support.homes import temporary_home
 
 EXECUTABLE = Path(sysconfig.get_path("scripts")) / "tenantry"
@@ -137,8 +138,7 @@ def up() -> Iterator[Up]:
         with log.open("w") as file, tenantry.start("up", "--json", stderr=file) as process:
             try:
                 assert process.stdout is not None
-                lines = iter(process.stdout.readline, "}\n")
-                yield Up(tenantry, json.loads("".join([*lines, "}"])))
+                yield Up(tenantry, read_document(process.stdout))
             finally:
                 process.send_signal(signal.SIGTERM)
                 code = process.wait(PATIENCE_S)
