@@ -22,6 +22,9 @@ TUNED: Mapping[str, str] = MappingProxyType(
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+        # Five by default: what comes together in them is one statement, and until it is made, for
+        # up to a quarter of a second, nobody is answered.
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.5",
         # The defaults, 5 and 10, run out when a full worker and the event services meet.
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "15",
         "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "15",
