@@ -68,6 +68,8 @@ class Connections:
         self._all: set[Connection] = set()
         # Those whose client owes us (the rest of) a request, the longest first.
         self._owing: dict[Connection, None] = {}
+        # Those of them who have sent it, and wait to be read.
+        self._asked: dict[Connection, None] = {}
         self._told: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
         shortest_s = min(bounds.head_timeout_s, bounds.stall_timeout_s, _LINGER_S)
@@ -75,9 +77,7 @@ class Connections:
 
     def admit(self, connection: "Connection") -> bool:
         """Take a connection in, in place of another one if need be; `False` if it cannot be."""
-        is_full = len(self._all) >= self.bounds.max_connections
-        if is_full and self._owing:
-            is_full = not self._make_room()
+        is_full = len(self._all) >= self.bounds.max_connections and not self._make_room()
         self._watch(connection.loop)
         if is_full:
             self._told.add(connection)
@@ -93,6 +93,7 @@ class Connections:
     def set_owing(self, connection: "Connection", is_owing: bool) -> None:
         """Note that a client owes us a request from now on, or no longer."""
         self._owing.pop(connection, None)
+        self._asked.pop(connection, None)
         if is_owing and connection in self._all:
             self._owing[connection] = None
 
@@ -101,6 +102,7 @@ class Connections:
         self._all.discard(connection)
         self._told.discard(connection)
         self._owing.pop(connection, None)
+        self._asked.pop(connection, None)
 
     def _make_room(self) -> bool:
         """End the connection that has owed us a request for longest, if there is one.
@@ -108,18 +110,17 @@ class Connections:
         Somebody who does not ask is not served, so closing them costs them nothing; and however
         many such connections there are, who asks at once is let in.
         """
-        while self._owing:
-            longest = next(iter(self._owing))
-            if longest.has_asked():
-                # Hundreds may be accepted before the first of them is read. It owes nothing until
-                # it is read, so each is looked at only once.
-                del self._owing[longest]
-                continue
-            self.on_refused("connections")
-            longest.abort()
-            self.forget(longest)
-            return True
-        return False
+        # Hundreds may be accepted before the first of them is read. Each is looked at only once.
+        while self._owing and (longest := next(iter(self._owing))).has_asked():
+            del self._owing[longest]
+            self._asked[longest] = None
+        longest = next(iter(self._owing or self._asked), None)
+        if longest is None:
+            return False
+        self.on_refused("connections")
+        longest.abort()
+        self.forget(longest)
+        return True
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None:

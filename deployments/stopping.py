@@ -19,9 +19,6 @@ def run_until_stopped(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
     stop = threading.Event()
     failure: list[BaseException] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     def run() -> None:
         try:
             asyncio.run(_serve(serve, stop))
@@ -31,7 +28,7 @@ def run_until_stopped(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
             stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+        _set_on(number, stop)
     thread = threading.Thread(target=run, name="service")
     thread.start()
     # In steps: a wait without end would keep Python from running the signal handler.
@@ -51,13 +48,10 @@ async def run_aside(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
         CancelledError: it was cancelled.
     """
     stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     # Settings of Prefect's are in the context.
     context = contextvars.copy_context()
-    before = signal.signal(signal.SIGTERM, on_signal)
+    before = signal.getsignal(signal.SIGTERM)
+    _set_on(signal.SIGTERM, stop)
     try:
         work = asyncio.get_running_loop().run_in_executor(
             None, lambda: context.run(asyncio.run, _serve(serve, stop))
@@ -70,6 +64,13 @@ async def run_aside(serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
             raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _set_on(number: signal.Signals, stop: threading.Event) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(number, on_signal)
 
 
 async def _serve(serve: Callable[[], Coroutine[Any, Any, None]], stop: threading.Event) -> None:

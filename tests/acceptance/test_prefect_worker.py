@@ -39,7 +39,7 @@ def test_prefect_worker_start_carries_out_executions(services: Services, databas
     wait_for("the Run button's", lambda: counted(database, workflow.id) == 2)
     assert api.flow_run(pressed)["state"]["type"] == "COMPLETED"
     process.terminate()
-    assert ended_with(process, services) == 0
+    assert ended_with(process, services) == 0, services.log()
 
 
 @pytest.mark.timeout(180)
@@ -55,7 +55,7 @@ def test_prefect_worker_start_drains_on_sigterm_in_the_middle_of_runs(
         )
     wait_for("a run", lambda: statuses(database, executions) == {ExecutionStatus.RUNNING})
     process.terminate()
-    assert ended_with(process, services) == 0
+    assert ended_with(process, services) == 0, services.log()
     # What had begun was finished.
     assert statuses(database, executions) == {ExecutionStatus.COMPLETED}
 
@@ -91,11 +91,9 @@ def inherited(ctrl_c: signal.Handlers) -> Iterator[None]:
 
 def ended_with(process: subprocess.Popen[bytes], services: Services) -> int:
     try:
-        code = process.wait(timeout=60)
+        return process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         pytest.fail(f"it goes on:\n{services.log()}")
-    assert code == 0, services.log()
-    return code
 
 
 def statuses(database: Database, ids: list[ExecutionId]) -> set[ExecutionStatus]:

@@ -26,7 +26,7 @@ from tests.support.databases import AUDIT_KEY
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-PREFECT = "import tests.support.worker_main; from prefect.cli import app; app()"
+PREFECT = ("-c", "import tests.support.worker_main; from prefect.cli import app; app()")
 COMMAND = ("-c", "from deployments.cli import main; main()")
 
 
@@ -63,7 +63,7 @@ class Services:
 
     def prefect(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command of Prefect's own, which knows the probe's workers as well."""
-        return self._start("prefect", "-c", PREFECT, *arguments)
+        return self._start("prefect", *PREFECT, *arguments)
 
     def service(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command of `tenantry` that serves until it is stopped."""
