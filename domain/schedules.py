@@ -1,5 +1,6 @@
 """Schedules: when a workflow runs by itself."""
 
+import re
 import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from domain.cron_dialect import find_dialect_problems
 from domain.errors import ErrorCode, InvalidInput, Problem
 from domain.inputs import as_input, find_input_problems
 from domain.json_data import JsonObject
@@ -36,6 +38,10 @@ _NICKNAMES = {
 }
 # In the tz database, but no place: what they mean depends on the machine, or is nothing.
 _NOT_A_PLACE = frozenset({"Factory", "localtime"})
+# `GMT+2`, `UTC-05:30`, `+02:00`.
+_OFFSET = re.compile(
+    r"(?i:GMT|UTC|UT|Z)?\s*(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d))?"
+)
 # A start for the search of a first time; which one does not matter, cron has no beginning.
 _ANY_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -85,8 +91,9 @@ def check_schedule(cron: str, timezone: str) -> tuple[Problem, ...]:
 def next_times(spec: ScheduleSpec, after: datetime, *, count: int) -> tuple[datetime, ...]:
     """Say when a schedule fires next: at most `count` times, aware UTC, each later than `after`.
 
-    Times that a clock change skips fire just after it; times that it repeats fire once, unless
-    the minute or the hour is `*` or a step of it.
+    As Debian's cron does: a time that a clock change skips fires just after it, one that it repeats
+    fires the first time. A schedule whose minute or hour begins with `*` counts time that passes
+    instead: it fires in both of two equal hours, and not for one that is skipped.
 
     Raises:
         ValueError: `after` has no time zone.
@@ -94,10 +101,13 @@ def next_times(spec: ScheduleSpec, after: datetime, *, count: int) -> tuple[date
     if after.tzinfo is None:
         raise ValueError("`after` must have a time zone")
     found: list[datetime] = []
-    for local in CronSim(spec.cron, after.astimezone(ZoneInfo(spec.timezone))):
+    zone = ZoneInfo(spec.timezone)
+    for local in CronSim(spec.cron, after.astimezone(zone)):
         if len(found) == count:
             break
         at = local.astimezone(UTC)
+        if at.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
+            continue  # midnight, on a day that begins at one
         # cronsim forgets which of two equal local hours `after` was in, and can go back one.
         if at > (found[-1] if found else after):
             found.append(at)
@@ -134,13 +144,18 @@ def _cron_problems(cron: str) -> Iterator[Problem]:
                 f"The {name}, {quote(parts[position])}, is not valid.",
                 f"Give {allowed}; also `*`, lists `1,2`, ranges `1-5` and steps `*/2`.",
             )
-    if not bad_field and not (_is_cron(parts) and _ever_fires(cron)):
+    if bad_field:
+        return
+    if not (_is_cron(parts) and _ever_fires(cron)):
         yield Problem(
             _CODE,
             "/cron",
             f"{quote(cron)} never fires: no such day exists.",
             "Choose a day of the month that its month has.",
         )
+        return
+    for message, hint in find_dialect_problems(cron):
+        yield Problem(_CODE, "/cron", message, hint)
 
 
 def _form_fault(cron: str) -> tuple[str, str] | None:
@@ -187,13 +202,36 @@ def _timezone_problems(timezone: str) -> Iterator[Problem]:
     known = _timezones()
     if timezone in known:
         return
-    nearest = _nearest_timezone(timezone.strip().replace(" ", "_"), known)
-    advice = f"Did you mean {quote(nearest)}?" if nearest else "Use `UTC`, or continent and city."
+    advice = _offset_advice(timezone)
+    if advice is None:
+        nearest = _nearest_timezone(timezone.strip().replace(" ", "_"), known)
+        advice = (
+            f"Did you mean {quote(nearest)}?" if nearest else "Use `UTC`, or continent and city."
+        )
     yield Problem(
         _CODE,
         "/timezone",
         f"There is no time zone {quote(timezone)}.",
         f"{advice} Names are those of the tz database, such as `Europe/Berlin`.",
+    )
+
+
+def _offset_advice(timezone: str) -> str | None:
+    # The likest name of `GMT+2` is `Etc/GMT+2`, which is two hours behind.
+    found = _OFFSET.fullmatch(timezone.strip())
+    if found is None:
+        return None
+    hours, minutes = int(found["hours"]), int(found["minutes"] or 0)
+    is_ahead = found["sign"] == "+"
+    if minutes or hours > (14 if is_ahead else 12):
+        return "Name a city with that clock instead, by continent and city."
+    if hours == 0:
+        return "Did you mean `UTC`?"
+    name = f"Etc/GMT{'-' if is_ahead else '+'}{hours}"
+    side = "ahead of" if is_ahead else "behind"
+    return (
+        f"Did you mean {quote(name)}? It is {hours} h {side} UTC: these names have the sign "
+        "turned round. A city's name follows its clock changes, too."
     )
 
 

@@ -8,15 +8,14 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
-from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
 
 from domain.catalog import Schedule, Workflow
 from domain.drift import Drift, DriftKind
 from domain.ids import WorkflowId
 from flows.naming import POOL, entrypoint_of
 from flows.publish import fingerprint_of, publish_again
+from flows.schedule_translation import firing_of, publishable
 from persistence.drift_log import Repair
 from persistence.schedules import list_all_schedules
 from persistence.sessions import Database
@@ -118,23 +117,7 @@ def _differences(published: _Published, there: DeploymentResponse) -> list[str]:
         "concurrency limit": limit is None,
     }
     texts = [f"{name} changed" for name, is_same in same.items() if not is_same]
-    own = {_ours(schedule) for schedule in published.schedules}
-    if own != {_theirs(schedule) for schedule in there.schedules}:
+    own = {firing_of(schedule) for schedule in publishable(published.schedules)}
+    if own != {firing_of(schedule) for schedule in there.schedules}:
         texts.append("schedules changed")
     return texts
-
-
-# What makes a schedule fire, and when: slug, cron, zone, whether it does, with what.
-_Firing = tuple[str | None, str, str | None, bool, str]
-
-
-def _ours(schedule: Schedule) -> _Firing:
-    return schedule.id, schedule.cron, schedule.timezone, True, "{}"
-
-
-def _theirs(schedule: DeploymentSchedule) -> _Firing:
-    cron, timezone = type(schedule.schedule).__name__, None
-    if isinstance(schedule.schedule, CronSchedule):
-        cron, timezone = schedule.schedule.cron, schedule.schedule.timezone
-    parameters = repr(schedule.parameters or {})
-    return schedule.slug, cron, timezone, bool(schedule.active), parameters

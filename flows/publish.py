@@ -8,8 +8,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 
@@ -17,6 +16,7 @@ from domain.catalog import Schedule, Workflow
 from domain.ids import WorkflowId
 from domain.json_data import JsonObject
 from flows.naming import DEPLOYMENT, POOL, entrypoint_of, flow_name
+from flows.schedule_translation import fingerprint, publishable
 from persistence.organizations import get_org_slug
 from persistence.schedules import list_all_schedules
 from persistence.sessions import Database
@@ -104,14 +104,7 @@ async def publish_workflow(
         job_variables={},
         version=str(workflow.version),
         tags=[f"org:{org_slug}", f"workflow:{workflow.slug}"],
-        schedules=[
-            DeploymentScheduleCreate(
-                schedule=CronSchedule(cron=schedule.cron, timezone=schedule.timezone),
-                active=True,
-                slug=schedule.id,
-            )
-            for schedule in schedules
-        ],
+        schedules=publishable(schedules),
     )
     await asyncio.to_thread(note, deployment_id)
     _LOG.info("published workflow %s as deployment %s", workflow.id, deployment_id)
@@ -174,5 +167,5 @@ def fingerprint_of(workflow: Workflow, schedules: Sequence[Schedule]) -> JsonObj
     return {
         "version": workflow.version,
         "slug": workflow.slug,
-        "schedules": [[s.id, s.cron, s.timezone] for s in schedules],
+        "schedules": [fingerprint(schedule) for schedule in schedules],
     }

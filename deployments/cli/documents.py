@@ -7,6 +7,7 @@ from deployments.documents import execution_document
 from domain.catalog import Schedule, Workflow
 from domain.executions import Execution
 from domain.json_data import JsonObject
+from domain.schedules import check_schedule
 
 _LARGE = frozenset({"input_data", "output", "agent_results", "execution_graph", "prefect_url"})
 
@@ -47,4 +48,7 @@ def schedule_document(schedule: Schedule, *, next_times: Sequence[datetime]) -> 
         "created_by": schedule.created_by,
         "created_at": schedule.created_at.isoformat(),
         "next_times": [at.isoformat() for at in next_times],
+        "problems": [
+            {**each.as_json()} for each in check_schedule(schedule.cron, schedule.timezone)
+        ],
     }

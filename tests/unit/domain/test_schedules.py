@@ -70,6 +70,22 @@ def test_an_unknown_zone_gets_the_nearest_one(timezone: str, nearest: str):
 
 
 @pytest.mark.parametrize(
+    ("timezone", "advice"),
+    [
+        ("GMT+2", "`Etc/GMT-2`? It is 2 h ahead of UTC"),
+        ("utc-5", "`Etc/GMT+5`? It is 5 h behind UTC"),
+        ("+02:00", "`Etc/GMT-2`"),
+        ("UTC+0", "Did you mean `UTC`?"),
+        ("UTC+05:30", "Name a city"),
+        ("GMT-13", "Name a city"),
+    ],
+)
+def test_an_offset_is_told_the_zone_on_its_own_side_of_utc(timezone: str, advice: str):
+    (problem,) = check_schedule("0 9 * * *", timezone)
+    assert advice in problem.hint
+
+
+@pytest.mark.parametrize(
     "timezone", ["", "PST", "../../etc/passwd", "America", "localtime", "\x00"]
 )
 def test_what_is_no_zone_is_refused(timezone: str):
