@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-HeadCount = Annotated[int, Field(ge=0, le=100_000_000)]
+MAX_HEAD_COUNT = 100_000_000
+HeadCount = Annotated[int, Field(ge=0, le=MAX_HEAD_COUNT)]
 Year = Annotated[int, Field(ge=1000, le=2999)]
 
 

@@ -1,5 +1,6 @@
 """The agent that reads a request for leads, without a language model."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
@@ -10,18 +11,17 @@ from agents.errors import AgentInputInvalid
 from agents.interface import Agent, AgentConfig, AgentContext
 from agents.json_output import clean_text
 from agents.per_item import run_per_item
+from agents.requests.draft import MAX_REQUEST_CHARS
 from agents.requests.reading import read_request
 from domain.json_data import JsonObject, JsonValue
 from domain.outcomes import AgentInput, AgentOutcome, AgentValue
-
-MAX_TEXT_CHARS = 20_000
 
 
 class LeadRequestConfig(AgentConfig):
     """How requests are read."""
 
-    max_chars: Annotated[int, Field(ge=1, le=MAX_TEXT_CHARS)] = MAX_TEXT_CHARS
-    """Longest request that is accepted, in characters."""
+    max_chars: Annotated[int, Field(ge=1, le=MAX_REQUEST_CHARS)] = MAX_REQUEST_CHARS
+    """Longest request that is accepted, in characters; longer ones are refused."""
 
 
 class LeadRequest(Agent[LeadRequestConfig]):
@@ -34,6 +34,7 @@ class LeadRequest(Agent[LeadRequestConfig]):
     )
     example: ClassVar[JsonObject] = {}
     Config = LeadRequestConfig
+    concurrency = 1
 
     async def run(
         self, items: Sequence[AgentInput], context: AgentContext[LeadRequestConfig]
@@ -42,9 +43,12 @@ class LeadRequest(Agent[LeadRequestConfig]):
         this_year = datetime.now(UTC).year
 
         async def handle(item: AgentInput) -> AgentValue:
-            return _read(item, max_chars=context.config.max_chars, this_year=this_year)
+            # In a thread: heartbeats, time-outs and other runs share the worker's event loop.
+            return await asyncio.to_thread(
+                _read, item, max_chars=context.config.max_chars, this_year=this_year
+            )
 
-        return await run_per_item(items, handle, context=context)
+        return await run_per_item(items, handle, context=context, concurrency=self.concurrency)
 
 
 def _read(item: AgentInput, *, max_chars: int, this_year: int) -> AgentValue:
@@ -59,17 +63,12 @@ def _read(item: AgentInput, *, max_chars: int, this_year: int) -> AgentValue:
             "The request in `text` is not a text.",
             hint='Give a sentence in quotes, such as "fintech in Boston, 50+ people".',
         )
-    if len(text) > max_chars:
-        raise AgentInputInvalid(
-            f"The request has {len(text):,} characters, and at most {max_chars:,} are read.",
-            hint="Say in a sentence or two which leads are wanted.",
-        )
     if clean_text(text) != text:
         raise AgentInputInvalid(
             "The request holds a character that cannot be stored (NUL, or half a surrogate pair).",
             hint="Remove it; it is often left over from a binary file.",
         )
-    found = read_request(text, this_year=this_year)
+    found = read_request(text, this_year=this_year, max_chars=max_chars)
     criteria: dict[str, JsonValue] = found.criteria.model_dump(mode="json", exclude_defaults=True)
     return AgentValue(
         data={

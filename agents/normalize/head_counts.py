@@ -26,6 +26,9 @@ _MONTH_OR_DATE_BEFORE = re.compile(
     r"|\b(?:in|as of|since|fy|year|during)|[0-9]{1,2}[./-])\s*$",
     re.IGNORECASE,
 )
+_FISCAL_YEAR_BEFORE = re.compile(r"\bfy\s?$", re.IGNORECASE)
+# What stands right before a number is looked at, and not all before it, number by number.
+_LOOK_BACK = 40
 _PARENTHESES = re.compile(r"\(([^()]*)\)")
 _WHOLE_GROUP = re.compile(
     r"(?<!non)(?<!non-)(?<!non )\b(?:consolidated|group|total)\b", re.IGNORECASE
@@ -45,7 +48,8 @@ def parse_head_count(value: object) -> int | None:
     if isinstance(value, Decimal | Real):
         number = float(value)
         return _plausible(math.floor(number)) if math.isfinite(number) else None
-    text = unicodedata.normalize("NFKC", str(value)[:_MAX_CHARS]).replace("’", "'")
+    # Cut again: a ligature may stand for eighteen letters.
+    text = unicodedata.normalize("NFKC", str(value)[:_MAX_CHARS])[:_MAX_CHARS].replace("’", "'")
     return None if _NEGATIVE.match(text) else _parse_text(text)
 
 
@@ -89,9 +93,10 @@ def _labelled_inside(text: str) -> int | None:
 def _count_of(found: re.Match[str], text: str) -> int | None:
     whole, fraction, scale = found["whole"], found["fraction"], found["scale"]
     is_year = _YEAR.fullmatch(whole) and not fraction and not scale
-    if is_year and _MONTH_OR_DATE_BEFORE.search(text[: found.start()]):
+    look_back = max(0, found.start() - _LOOK_BACK)
+    if is_year and _MONTH_OR_DATE_BEFORE.search(text, look_back, found.start()):
         return None
-    if re.search(r"\bfy\s?$", text[: found.start()], re.IGNORECASE):
+    if _FISCAL_YEAR_BEFORE.search(text, look_back, found.start()):
         return None
     digits = re.sub(r"[^0-9]", "", whole)
     number = Decimal(digits)

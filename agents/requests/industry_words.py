@@ -1,21 +1,21 @@
 """Industries in requests: which words mean one, and how several belong together."""
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import cast
 
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
-
+from agents.errors import RequestUnclear
 from agents.industries.families import load_families
 from agents.normalize.text import fold
 from agents.requests.draft import Draft, Mention, MentionKind
-from agents.requests.words import EVERYDAY, MAX_TYPO_WORDS, list_words, runs
+from agents.requests.typos import MAX_TYPO_WORDS, TypoTargets
+from agents.requests.words import EVERYDAY, PhraseStarts, list_words, runs
 
 _LONGEST_PHRASE = 4
 _MIN_TYPO_CHARS = 6
-_MAX_GROUPS = 24
+_MAX_GROUPS = 100
 # Words that say how a company sells or builds, not what: "b2b, fintech" means both.
 _QUALIFIERS = frozenset({"b2b", "open source", "consumer"})
 _MODELS = _QUALIFIERS | {"saas", "marketplace", "ai", "hardware"}
@@ -48,7 +48,8 @@ def take_industries(draft: Draft) -> None:
     found: list[tuple[int, int, str]] = []
     while at < len(words):
         end = at + 1
-        for stop, phrase in runs(words, at, longest=_LONGEST_PHRASE, text=draft.text):
+        longest = min(_phrase_starts().longest_from(words[at]), _LONGEST_PHRASE)
+        for stop, phrase in runs(words, at, longest=longest, text=draft.text):
             name = phrases.get(phrase)
             if name is not None:
                 found.append((words[at].start, words[stop - 1].end, name))
@@ -66,11 +67,10 @@ def take_misspelt_industries(draft: Draft) -> None:
     for word in list_words(draft)[:MAX_TYPO_WORDS]:
         if len(word.key) < _MIN_TYPO_CHARS or word.key in EVERYDAY or not word.key.isalpha():
             continue
-        allowed = 1 if len(word.key) < 9 else 2
-        best = process.extractOne(word.key, targets, scorer=OSA.distance, score_cutoff=allowed)
-        if best is None or best[0][0] != word.key[0]:
+        best = targets.nearest(word.key, most_typos=1 if len(word.key) < 9 else 2)
+        if best is None:
             continue
-        name = _phrases()[best[0]]
+        name = _phrases()[best]
         draft.take(word.start, word.end)
         draft.add(MentionKind.INDUSTRY, word.start, word.end, value=name)
         draft.notes.append(f'"{word.text}" is read as {name}.')
@@ -100,11 +100,27 @@ def wanted_industries(draft: Draft) -> tuple[tuple[str, ...], ...]:
             factors[-1].append([*_shared_qualifiers(factors[-1][-1], name), name])
         else:
             factors[-1][-1].append(name)
-    groups = [
-        tuple(dict.fromkeys(name for group in chosen for name in group))
-        for chosen in product(*factors)
-    ]
-    return tuple(dict.fromkeys(groups))[:_MAX_GROUPS]
+    return _combine(factors)
+
+
+def _combine(factors: Iterable[Sequence[Sequence[str]]]) -> tuple[tuple[str, ...], ...]:
+    """Join one alternative of each factor in every way: "AI or crypto for banks or insurers".
+
+    Factor by factor, and no further than the limit: each doubles what there is.
+    """
+    groups: list[tuple[str, ...]] = [()]
+    for alternatives in factors:
+        groups = list(
+            dict.fromkeys(
+                tuple(dict.fromkeys((*group, *names))) for group in groups for names in alternatives
+            )
+        )
+        if len(groups) > _MAX_GROUPS:
+            raise RequestUnclear(
+                f"The request combines industries in more than {_MAX_GROUPS} ways.",
+                hint="Ask for a few industries at a time, in several requests.",
+            )
+    return tuple(groups)
 
 
 def unwanted_industries(draft: Draft) -> tuple[str, ...]:
@@ -173,8 +189,13 @@ def _phrases() -> dict[str, str]:
 
 
 @cache
-def _typo_targets() -> tuple[str, ...]:
-    return tuple(
+def _phrase_starts() -> PhraseStarts:
+    return PhraseStarts(_phrases())
+
+
+@cache
+def _typo_targets() -> TypoTargets:
+    return TypoTargets(
         phrase for phrase in _phrases() if len(phrase) >= _MIN_TYPO_CHARS and " " not in phrase
     )
 

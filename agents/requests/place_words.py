@@ -4,12 +4,10 @@ import re
 from functools import cache
 from typing import cast
 
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
-
 from agents.places.gazetteer import Place, PlaceKind, load_gazetteer
 from agents.requests.draft import TAKEN, Draft, Mention, MentionKind
-from agents.requests.words import EVERYDAY, MAX_TYPO_WORDS, Word, list_words, runs
+from agents.requests.typos import MAX_TYPO_WORDS, TypoTargets
+from agents.requests.words import EVERYDAY, PhraseStarts, Word, list_words, runs
 
 # Names that are everyday words or letters unless somebody means them.
 _UPPER_ONLY = frozenset({"us", "la", "sg", "hk", "gb", "kl", "ny", "dc", "eu", "anz", "bay state"})
@@ -19,13 +17,16 @@ _PREPOSITION = re.compile(
     r"(?:\s+the)?|\bthe|,|/|non-?)\s*$",
     re.IGNORECASE,
 )
+_COUNTRY_BEFORE = re.compile(r"(?:\bthe\s+|\b(?:in|across|throughout|non)[\s-]+)$", re.IGNORECASE)
+_IN_BEFORE = re.compile(r"\bin\s+$")
 _CODE_BEFORE = re.compile(rf"(?:\b(?:in|from|across|near|outside|throughout)|[,/(]|{TAKEN})\s*$")
 _CODE_AFTER_PLACE = re.compile(rf"{TAKEN}\s*,?\s*$")
 _WORD_CODES = frozenset({"IN", "OR", "ME", "OK", "HI", "OH", "CO", "ID", "AL", "PA", "MA", "LA"})
 
+# Each is taken whole: words that begin with others ("us", "usa") would be tried in every way.
 _GAP_WORDS = (
-    r"(?:the|a|in|of|one|ones|that|is|that's|i\.?e\.?|meaning|as|city|version|version's|usa?|state|"
-    r"which|at|,|\(|-|:)"
+    r"(?>the|at|as|a|in|of|ones|one|that's|that|is|i\.?e\.?|meaning|city|version's|version|usa|us|"
+    r"state|which|,|\(|-|:)"
 )
 _QUALIFYING_GAP = re.compile(rf"^(?:'s)?(?:\s|{_GAP_WORDS})*$", re.IGNORECASE)
 _NOT_WORDS = r"(?:not|rather\s+than|instead\s+of|and\s+not|but\s+not|never|no)"
@@ -82,9 +83,8 @@ def take_places(draft: Draft) -> None:
     found: list[tuple[int, int, tuple[Place, ...]]] = []
     while at < len(words):
         end = at + 1
-        for stop, phrase in runs(
-            words, at, longest=gazetteer.longest_phrase_words, text=draft.text
-        ):
+        longest = _phrase_starts().longest_from(words[at])
+        for stop, phrase in runs(words, at, longest=longest, text=draft.text):
             places = gazetteer.by_phrase.get(phrase)
             if places and _is_meant(draft, words[at:stop], phrase):
                 found.append((words[at].start, words[stop - 1].end, places))
@@ -130,19 +130,12 @@ def _is_meant(draft: Draft, words: list[Word], phrase: str) -> bool:
     if phrase not in _UPPER_ONLY:
         return True
     shown = draft.text[words[0].start : words[-1].end]
-    before = draft.text[: words[0].start]
+    start = words[0].start
     is_marked = "." in shown or (shown.isupper() and not draft.is_shouted)
     if phrase == "us":
         # "Give us" is nobody's country, "the us" is one.
-        return (
-            is_marked
-            or re.search(r"\bthe\s+$", before, re.IGNORECASE) is not None
-            or (
-                re.search(r"\b(?:in|across|throughout|non)[\s-]+$", before, re.IGNORECASE)
-                is not None
-            )
-        )
-    return is_marked or (phrase in _AFTER_PREPOSITION and _PREPOSITION.search(before) is not None)
+        return is_marked or draft.ends_before(_COUNTRY_BEFORE, start)
+    return is_marked or (phrase in _AFTER_PREPOSITION and draft.ends_before(_PREPOSITION, start))
 
 
 def _take_codes(draft: Draft) -> None:
@@ -152,10 +145,9 @@ def _take_codes(draft: Draft) -> None:
     for word in list_words(draft):
         if len(word.text) != 2 or not word.text.isupper() or word.text not in regions:
             continue
-        before = draft.text[: word.start]
         pattern = _CODE_AFTER_PLACE if word.text in _WORD_CODES else _CODE_BEFORE
-        if pattern.search(before) or (
-            word.text in ("MA", "PA", "CO", "OH") and re.search(r"\bin\s+$", before)
+        if draft.ends_before(pattern, word.start) or (
+            word.text in ("MA", "PA", "CO", "OH") and draft.ends_before(_IN_BEFORE, word.start)
         ):
             _add(draft, word.start, word.end, places=regions[word.text])
 
@@ -168,22 +160,25 @@ def _may_be_misspelt(draft: Draft, words: list[Word], phrase: str) -> bool:
     if words[0].key in EVERYDAY or words[-1].key in EVERYDAY:
         return False
     is_name = words[0].text[0].isupper() and words[0].start > 0 and not draft.is_shouted
-    before = draft.text[: words[0].start]
     is_long = len(phrase) >= _SURE_TYPO_CHARS
-    return len(words) > 1 or is_name or is_long or _PREPOSITION.search(before) is not None
+    return len(words) > 1 or is_name or is_long or draft.ends_before(_PREPOSITION, words[0].start)
 
 
 @cache
-def _typo_targets() -> tuple[str, ...]:
-    return tuple(phrase for phrase in load_gazetteer().by_phrase if len(phrase) >= _MIN_TYPO_CHARS)
+def _phrase_starts() -> PhraseStarts:
+    return PhraseStarts(load_gazetteer().by_phrase)
+
+
+@cache
+def _typo_targets() -> TypoTargets:
+    return TypoTargets(
+        phrase for phrase in load_gazetteer().by_phrase if len(phrase) >= _MIN_TYPO_CHARS
+    )
 
 
 def _nearest(phrase: str) -> tuple[Place, ...] | None:
-    allowed = 1 if len(phrase) < 8 else 2
-    best = process.extractOne(phrase, _typo_targets(), scorer=OSA.distance, score_cutoff=allowed)
-    if best is None or best[0][0] != phrase[0]:
-        return None
-    return load_gazetteer().by_phrase[best[0]]
+    best = _typo_targets().nearest(phrase, most_typos=1 if len(phrase) < 8 else 2)
+    return None if best is None else load_gazetteer().by_phrase[best]
 
 
 def _add(draft: Draft, start: int, end: int, *, places: tuple[Place, ...]) -> None:

@@ -1,6 +1,7 @@
 """Which parts of a request are unwanted: how far "not", "except" and their like reach."""
 
 import re
+from bisect import bisect_left
 
 from agents.requests.draft import Draft, Mention
 
@@ -28,11 +29,11 @@ _BOUNDARY = re.compile(
     re.IGNORECASE,
 )
 _AFTERWARDS = re.compile(
-    r"^\s*(?:compan(?:y|ies)|firms|start-?ups|ones)?\s*(?:(?:is|are|being|to\s+be|should\s+be|must\s+be)\s+)?"
+    r"\s*(?:compan(?:y|ies)|firms|start-?ups|ones)?\s*(?:(?:is|are|being|to\s+be|should\s+be|must\s+be)\s+)?"
     r"(?:excluded|excepted|left\s+out|aside|apart|omitted|not\s+(?:included|wanted|welcome|needed))\b",
     re.IGNORECASE,
 )
-_CLOSED_LIST = re.compile(r"^\s*,?\s*(?:or|and|nor|/|&)\b|^\s*[/&]", re.IGNORECASE)
+_CLOSED_LIST = re.compile(r"\s*,?\s*(?:or|and|nor|/|&)\b|\s*[/&]", re.IGNORECASE)
 # From a cue to what it is about there are few words ("leave out anything to do with").
 _MAX_REACH = 60
 
@@ -41,52 +42,46 @@ def settle_polarity(draft: Draft) -> None:
     """Mark what is unwanted. Comes last: what readers have taken out holds no cue any more."""
     text = _NO_CUE.sub(lambda found: " " * len(found[0]), draft.text)
     mentions = sorted(draft.mentions, key=lambda mention: mention.start)
+    starts = [mention.start for mention in mentions]
+    goes_on = _list_continuations(text, mentions)
+    followed: set[int] = set()
     for cue in _CUE.finditer(text):
-        _negate_after(text, cue, mentions)
+        first = bisect_left(starts, cue.end())
+        if first == len(mentions) or not _reaches(text[cue.end() : starts[first]]):
+            continue
+        mentions[first].negated = True
+        if cue[0].lower() == "non":
+            continue
+        # What follows a mention does not depend on the cue: each list is walked once.
+        position = first
+        while position not in followed and position + 1 < len(mentions) and goes_on[position]:
+            followed.add(position)
+            position += 1
+            mentions[position].negated = True
     for mention in mentions:
-        if _AFTERWARDS.match(text[mention.end :]):
+        if _AFTERWARDS.match(text, mention.end):
             mention.negated = True
 
 
-def _negate_after(text: str, cue: re.Match[str], mentions: list[Mention]) -> None:
-    following = [mention for mention in mentions if mention.start >= cue.end()]
-    previous: Mention | None = None
-    for position, mention in enumerate(following):
-        start = previous.end if previous else cue.end()
-        gap = text[start : mention.start]
-        if previous is None:
-            # "Not with fintech" and "without anyone in" still reach; a new clause does not.
-            reaches = len(gap) <= _MAX_REACH and not _BOUNDARY.search(gap.replace("with", "    "))
-            if not reaches or "," in gap.lstrip(" ,:"):
-                return
-        elif not _continues(gap, previous, mention, rest=following[position + 1 :], text=text):
-            return
-        mention.negated = True
-        previous = mention
-        if cue[0].lower() == "non":
-            return
+def _reaches(gap: str) -> bool:
+    """Say whether a cue reaches over these words: "not with fintech", "without anyone in"."""
+    if len(gap) > _MAX_REACH or _BOUNDARY.search(gap.replace("with", "    ")):
+        return False
+    return "," not in gap.lstrip(" ,:")
 
 
-def _continues(
-    gap: str, previous: Mention, mention: Mention, *, rest: list[Mention], text: str
-) -> bool:
-    if mention.kind is not previous.kind or _BOUNDARY.search(gap) or len(gap) > _MAX_REACH:
-        return False
-    if "," not in gap:
-        return True
-    if _CLOSED_LIST.match(gap):
-        return True
-    if gap.strip() != ",":
-        return False
+def _list_continuations(text: str, mentions: list[Mention]) -> list[bool]:
+    """Tell for each mention but the last whether a refusal of it goes on to the next one."""
+    goes_on = [False] * max(len(mentions) - 1, 0)
     # "No fintech, crypto or gaming": a bare comma goes on only if the list is closed later.
-    end = mention.end
-    for following in rest:
-        between = text[end : following.start]
-        if following.kind is not mention.kind:
-            return False
-        if _CLOSED_LIST.match(between):
-            return True
-        if between.strip() != ",":
-            return False
-        end = following.end
-    return False
+    is_closed_later = False
+    for position in range(len(mentions) - 2, -1, -1):
+        here, following = mentions[position], mentions[position + 1]
+        gap = text[here.end : following.start]
+        is_list = here.kind is following.kind
+        is_closed = is_list and _CLOSED_LIST.match(gap) is not None
+        is_comma = is_list and gap.strip() == ","
+        if is_list and len(gap) <= _MAX_REACH and not _BOUNDARY.search(gap):
+            goes_on[position] = "," not in gap or is_closed or (is_comma and is_closed_later)
+        is_closed_later = is_closed or (is_comma and is_closed_later)
+    return goes_on

@@ -8,7 +8,7 @@ from agents.errors import RequestUnclear
 from agents.lead_criteria import LeadCriteria, LeadSort, LeadStatus
 from agents.places.gazetteer import Place, load_gazetteer
 from agents.requests.asides import take_asides
-from agents.requests.draft import Draft, MentionKind, make_draft
+from agents.requests.draft import MAX_REQUEST_CHARS, Draft, MentionKind, make_draft
 from agents.requests.industry_words import (
     take_industries,
     take_misspelt_industries,
@@ -41,15 +41,19 @@ class RequestReading:
     unsupported: tuple[str, ...]
 
 
-def read_request(text: str, *, this_year: int) -> RequestReading:
+def read_request(
+    text: str, *, this_year: int, max_chars: int = MAX_REQUEST_CHARS
+) -> RequestReading:
     """Read a request for leads.
 
     Args:
         this_year: counts ages such as "less than five years old".
+        max_chars: longest text that is read.
     Raises:
+        AgentInputInvalid: it is longer than that.
         RequestUnclear: it contradicts itself, or names nothing to search by.
     """
-    draft = make_draft(text)
+    draft = make_draft(text, max_chars=max_chars)
     take_asides(draft)
     take_no_size(draft)
     take_unsupported(draft)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from agents.lead_criteria import MAX_HEAD_COUNT
 from agents.requests.draft import TAKEN, Draft, MentionKind
 from agents.requests.numbers import NUMBER, read_number
 
@@ -203,7 +204,7 @@ def take_sizes(draft: Draft) -> None:
         _add(draft, found, Bounds(number, number))
     for found in draft.find(_ABOUT):
         number = read_number(found[1] or found[2])
-        bounds = Bounds(max(number * 3 // 4, 1), -(-number * 5 // 4))
+        bounds = Bounds(max(number * 3 // 4, 1), min(-(-number * 5 // 4), MAX_HEAD_COUNT))
         _add(draft, found, bounds)
         draft.notes.append(f'"{found[0].strip()}" is read as {show_bounds(bounds)}.')
 

@@ -15,7 +15,7 @@ _COMPARED = (
     r"min\.?|max\.?|in\s+excess\s+of)){0,3}\s*"
 )
 _KEY = (
-    r"(?:\b(?:(?:annual|yearly|recurring|monthly|total|net|gross)\s+)*(?:revenues?|arr|mrr|turnover|"
+    r"(?:\b(?:(?:annual|yearly|recurring|monthly|total|net|gross)\s+){0,4}(?:revenues?|arr|mrr|turnover|"
     r"funding(?:\s+rounds?)?|funds?\s+raised|raised|fundrais\w+|valuations?|valued|market\s+cap\w*|"
     r"profits?|profitable|profitability|ebitda|margins?|income|burn\s+rate|runway|budgets?|growth|"
     r"growing|fast[\s-]growing|hypergrowth|series\s+[a-h]\b\+?|pre-?seed|seed(?:[\s-](?:stage|funded|"
@@ -40,7 +40,7 @@ _PATTERNS = tuple(
         rf"{_KEY}\s*(?:of|is|:|=|>=?|<=?|over|above|under|below|more\s+than|less\s+than|at\s+least|"
         r"exceeding)\s*(?:at\s+least\s+)?[0-9][0-9.,]{0,20}\s?(?:k|m|b)?\b\+?",
         rf"(?:\b(?:over|above|under|below|more\s+than|less\s+than|at\s+least|at\s+most|up\s+to|making|"
-        rf"doing)\s+)*{_AMOUNT}(?:\s*(?:-|to|and)\s*{_AMOUNT})?(?:\s*(?:or\s+more|plus|in|of|a|per|"
+        rf"doing)\s+){{0,4}}{_AMOUNT}(?:\s*(?:-|to|and)\s*{_AMOUNT})?(?:\s*(?:or\s+more|plus|in|of|a|per|"
         rf"worth\s+of|year|annually))*\s*(?:{_KEY})?",
         _KEY,
     )

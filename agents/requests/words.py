@@ -1,20 +1,16 @@
 """Words of a request that readers of places and industries share."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from agents.normalize.text import fold
 from agents.requests.draft import Draft
 
-MAX_TYPO_WORDS = 150
-"""Comparing a word with all names takes a fraction of a millisecond: only so many are."""
-
 _WORD = re.compile(r"[^\W_]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word with its place in the text, and its comparable form."""
 
     text: str
@@ -26,16 +22,34 @@ class Word:
 def list_words(draft: Draft) -> list[Word]:
     """List the words that nobody has understood yet. Parts of them keep their positions."""
     return [
-        Word(found[0], fold(found[0]), found.start(), found.end())
+        Word(text, text.lower() if text.isascii() else fold(text), found.start(), found.end())
         for found in _WORD.finditer(draft.text)
+        for text in (found[0],)
     ]
+
+
+class PhraseStarts:
+    """Which words known phrases begin with: most words of a request begin none of them."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        self._longest: dict[str, int] = {}
+        for phrase in phrases:
+            first, count = phrase.partition(" ")[0], phrase.count(" ") + 1
+            self._longest[first] = max(count, self._longest.get(first, 0))
+
+    def longest_from(self, word: Word) -> int:
+        """Count the words of the longest phrase that begins with this one; 0 for none."""
+        return self._longest.get(word.key.partition(" ")[0], 0)
 
 
 def runs(words: list[Word], at: int, *, longest: int, text: str) -> Iterator[tuple[int, str]]:
     """List the phrases that begin at a word, the longest first, as (end, phrase).
 
-    A phrase never spans a comma, a full stop with a blank, or what was already understood.
+    A phrase never spans a comma, a full stop with a blank, or what was already understood. With
+    a `longest` of 0 there is none.
     """
+    if not longest:
+        return
     end = at + 1
     while end < len(words) and end - at < longest:
         gap = text[words[end - 1].end : words[end].start]
