@@ -23,6 +23,7 @@ from domain.ids import RunId
 from flows.calling_off import call_off_suspended, call_off_waiting
 from flows.deployment_drift import find_deployment_drift, repair_deployment
 from flows.left_tasks import end_left_tasks
+from flows.pool_pause import mirror_pool_pause
 from flows.publish import ensure_pool, publish_all
 from flows.reconcile import recover_lost, recover_stuck
 from flows.run_drift import RunDrift, find_closed_drift, find_open_drift, repair_run
@@ -71,6 +72,7 @@ class Rounds:
         round_ = _Round(self)
         began = time.monotonic()
         await round_.step("call off", self._call_off)
+        await round_.prefect_step("work pool", self._mirror_pool_pause)
         await round_.prefect_step("publish", self._publish)
         await round_.prefect_step("lost workers", self._recover_lost)
         await round_.prefect_step("suspended runs", self._call_off_suspended)
@@ -101,6 +103,10 @@ class Rounds:
         ended = await call_off_suspended(self.client, self.database)
         if ended:
             _LOG.info("%d executions of suspended runs were called off", ended)
+        return []
+
+    async def _mirror_pool_pause(self) -> list[Repair]:
+        await mirror_pool_pause(self.client, self.database)
         return []
 
     async def _publish(self) -> list[Repair]:

@@ -8,12 +8,21 @@ from enum import StrEnum
 from domain.executions import FINAL, ExecutionStatus
 
 
+class PauseScope(StrEnum):
+    """What is paused for all organizations."""
+
+    INSTALLATION = "installation"
+    WORK_POOL = "work_pool"
+
+
 class BlockerKind(StrEnum):
     """What keeps an execution from starting."""
 
     ENDED = "ended"
     CALLED_OFF = "called_off"
     STARTING = "starting"
+    INSTALLATION_PAUSED = "installation_paused"
+    WORK_POOL_PAUSED = "work_pool_paused"
     ORGANIZATION_PAUSED = "organization_paused"
     WORKFLOW_PAUSED = "workflow_paused"
     NO_WORKER = "no_worker"
@@ -57,6 +66,8 @@ class WaitFacts:
     is_prefect_away: bool
     started_per_s: float
     """How many of the organization's executions started a second of late."""
+    pauses: Sequence[PauseScope] = ()
+    """What pauses the queue of all organizations."""
 
 
 def find_blockers(facts: WaitFacts) -> list[Blocker]:
@@ -119,6 +130,22 @@ def _not_waiting(facts: WaitFacts) -> Blocker | None:
 
 def _pauses(facts: WaitFacts) -> list[Blocker]:
     found: list[Blocker] = []
+    if PauseScope.INSTALLATION in facts.pauses:
+        found.append(
+            Blocker(
+                BlockerKind.INSTALLATION_PAUSED,
+                "Tenantry is paused: nothing starts, for any organization.",
+                "It waits, and starts when the platform's operator goes on: `tenantry resume`.",
+            )
+        )
+    if PauseScope.WORK_POOL in facts.pauses:
+        found.append(
+            Blocker(
+                BlockerKind.WORK_POOL_PAUSED,
+                "Prefect's work pool is paused: nothing starts, for any organization.",
+                "It waits, and starts when the platform's operator resumes the pool in Prefect.",
+            )
+        )
     if facts.org_is_paused:
         found.append(
             Blocker(

@@ -16,6 +16,7 @@ from domain.schedules import ScheduleSpec, is_overtaken
 from domain.workflows import WorkflowDefinition
 from persistence.executions import add_execution, find_by_key, list_carried
 from persistence.limits import measure_room
+from persistence.pauses import list_pauses
 from persistence.queue import may_start
 from persistence.runs import add_prefect_run, find_run, take_over
 from persistence.schedules import find_schedule
@@ -139,7 +140,9 @@ def _queue(database: Database, workflow: Workflow, flow_run: FlowRun) -> Queued 
         except QueueFull as error:
             return Refusal(error.message)
         added = _add_execution(session, workflow.id, workflow.version, flow_run, run=None)
-    return Queued(added.id)
+    with database.for_platform() as session:
+        is_paused = bool(list_pauses(session))
+    return Queued(added.id, "Tenantry is paused") if is_paused else Queued(added.id)
 
 
 def _ensure_executions(database: Database, run: Run, flow_run: FlowRun) -> Sequence[Execution]:

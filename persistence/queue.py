@@ -28,7 +28,9 @@ _MOST_COUNTED = 10_000
 WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
 """SQL that says of a row of `executions` whether it waits, word for word as the queue's index."""
 
-_HAS_WORK = text(f"select exists (select from executions where {WAITS})")
+_HAS_WORK = text(f"""
+select not exists (select from pauses) and exists (select from executions where {WAITS})
+""")
 # From line to line by the index: what it costs grows with the lines, not with what waits in them.
 _LINES = text(f"""
 with recursive line as (
@@ -82,7 +84,7 @@ where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
 order by id limit :most for update skip locked
 """)
 _MAY_START = text("""
-select o.paused_at is null and w.paused_at is null
+select o.paused_at is null and w.paused_at is null and not exists (select from pauses)
     and coalesce(o.max_running > (select coalesce(sum(size), 0) from runs
         where closed_at is null and org_id = o.id), true)
     and coalesce(w.max_running > (select coalesce(sum(size), 0) from runs

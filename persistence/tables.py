@@ -156,6 +156,16 @@ class ScheduleRow(Table):
     created_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     removed_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None]
+
+
+class PauseRow(Table):
+    __tablename__ = "pauses"
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    paused_by: Mapped[str | None]
+    reason: Mapped[str | None]
 
 
 class RunRow(Table):

@@ -1,5 +1,6 @@
 """What is known of an execution's place in the queue."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -7,7 +8,7 @@ from sqlalchemy import text
 from domain.errors import ErrorCode
 from domain.executions import ExecutionNotFound, ExecutionStatus
 from domain.ids import ExecutionId
-from domain.waiting import WaitFacts
+from domain.waiting import PauseScope, WaitFacts
 from persistence.queue import WAITS
 from persistence.sessions import OrgSession, PlatformSession
 
@@ -41,6 +42,7 @@ class WorkersSeen:
 
     workers: int
     is_prefect_away: bool
+    pauses: Sequence[PauseScope] = ()
 
 
 def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen) -> WaitFacts:
@@ -70,20 +72,26 @@ def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen
         workers=seen.workers,
         is_prefect_away=seen.is_prefect_away,
         started_per_s=row.started / _RATE_S,
+        pauses=seen.pauses,
     )
 
 
 def see_workers(session: PlatformSession) -> WorkersSeen:
-    """Count the workers that gave a sign of life of late.
+    """Count the workers that gave a sign of life of late, and list what pauses the queue.
 
     That Prefect is away is what the steward's last round met; an old round tells nothing.
     """
     row = session.execute(_SEEN, {"code": ErrorCode.PREFECT_UNREACHABLE.value}).one()
-    return WorkersSeen(row.workers, is_prefect_away=bool(row.is_prefect_away))
+    return WorkersSeen(
+        row.workers,
+        is_prefect_away=bool(row.is_prefect_away),
+        pauses=[PauseScope(scope) for scope in row.pauses],
+    )
 
 
 _SEEN = text("""
 select count(*) as workers,
+    array(select scope from pauses order by scope) as pauses,
     (select bool_or(t.value = :code) from steward_status s, jsonb_each_text(s.troubles) t
         where s.round_at > now() - interval '2 minutes') as is_prefect_away
 from workers where expires_at > clock_timestamp()

@@ -46,6 +46,8 @@ _COMMANDS = (
     ("users", "users:app", "Say who is in an organization, and as what.", _KEEP),
     ("tokens", "tokens:app", "Make, list and revoke tokens for the API.", _KEEP),
     ("up", "serving:up", "Start everything on this machine, until Ctrl-C.", _RUN),
+    ("pause", "pausing:pause", "Start nothing, for any organization.", _RUN),
+    ("resume", "pausing:resume", "Start what waits again.", _RUN),
     ("migrate", "migrating:migrate_tables", "Bring the database up to date.", _RUN),
     ("api", "api:api", "Serve the REST API.", _RUN),
     ("worker", "worker_service:worker", "Run a worker, in production.", _RUN),

@@ -12,12 +12,13 @@ from domain.fairness import Rules
 from domain.ids import ExecutionId, OrgId
 from domain.limits import OrgLimits, QueueFull, WorkflowLimits
 from domain.runs import ClaimedRun
-from domain.waiting import BlockerKind, find_blockers
+from domain.waiting import BlockerKind, PauseScope, find_blockers
 from persistence.audit import list_audit
 from persistence.execution_cancel import request_cancel
 from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, add_requested
 from persistence.limits import set_org_limits, set_workflow_limits
-from persistence.queue import Claimant, claim_runs, forget_worker, note_worker
+from persistence.pauses import add_pause, list_pauses, remove_pause
+from persistence.queue import Claimant, claim_runs, forget_worker, may_start, note_worker
 from persistence.sessions import Database
 from persistence.waiting import WorkersSeen, find_place, see_workers
 from tests.support.databases import ACME, ADMIN, GLOBEX
@@ -354,3 +355,35 @@ def test_whoever_has_just_come_with_single_ones_gets_large_batches_of_its_own(da
     first = claim(database, runs=1, max_batch=500)
     then = claim(database, runs=1, max_batch=500)
     assert [len(run.execution_ids) for run in (*first, *then)] == [100, 500]
+
+
+@pytest.mark.parametrize("scope", list(PauseScope))
+def test_while_the_installation_or_the_pool_is_paused_nothing_is_claimed_or_adopted(
+    database: Database, scope: PauseScope
+):
+    workflow = simple_workflow(database, ACME)
+    (waiting, *_) = fill(database, ACME, workflow, 3)
+    with database.for_platform() as session:
+        add_pause(session, scope, by=ADMIN, reason="upgrade")
+    assert claim(database) == []
+    with database.for_platform() as session:
+        assert not may_start(session, ACME, workflow.id)
+        seen = see_workers(session)
+    with database.org(ACME) as session:
+        blockers = find_blockers(find_place(session, waiting, seen))
+    assert blockers[0].kind.value == f"{scope.value}_paused"
+
+    with database.for_platform() as session:
+        assert remove_pause(session, scope)
+        assert remove_pause(session, scope) is None
+        assert may_start(session, ACME, workflow.id)
+    assert sum(len(run.execution_ids) for run in claim(database, max_batch=50)) == 3
+
+
+def test_pausing_again_keeps_the_time_and_the_reason_of_the_first(database: Database):
+    with database.for_platform() as session:
+        first = add_pause(session, PauseScope.INSTALLATION, by=ADMIN, reason="upgrade")
+    with database.for_platform() as session:
+        again = add_pause(session, PauseScope.INSTALLATION, by="other")
+        assert again == first
+        assert list_pauses(session) == [first]

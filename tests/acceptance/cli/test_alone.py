@@ -19,7 +19,7 @@ _IMPORT = "from deployments.cli.application import run_command"
 COMMANDS = (
     *("run", "workflows", "executions", "schedules", "demo", "connectors", "data", "audit"),
     *("orgs", "users", "tokens", "up", "migrate", "api", "worker", "steward", "bench"),
-    *("drift", "settings"),
+    *("drift", "settings", "pause", "resume"),
 )
 
 
