@@ -23,6 +23,7 @@ from domain.ids import RunId
 from flows.calling_off import call_off_suspended, call_off_waiting
 from flows.deployment_drift import find_deployment_drift, repair_deployment
 from flows.left_tasks import end_left_tasks
+from flows.missed_ticks import MissedTicks
 from flows.pool_pause import mirror_pool_pause
 from flows.publish import ensure_pool, publish_all
 from flows.reconcile import recover_lost, recover_stuck
@@ -64,6 +65,7 @@ class Rounds:
     left_over: dict[str, frozenset[tuple[DriftKind, str]]] = field(
         default_factory=dict[str, frozenset[tuple[DriftKind, str]]]
     )
+    missed_ticks: MissedTicks = field(default_factory=MissedTicks)
     tables_seen_at: datetime | None = None
     count_again_at: float = float("-inf")
 
@@ -78,6 +80,7 @@ class Rounds:
         await round_.prefect_step("suspended runs", self._call_off_suspended)
         await round_.prefect_step("open runs", self._check_open)
         if self.number % _LOOK_EVERY == 0:
+            await round_.step("missed ticks", self._fire_missed_ticks)
             await round_.prefect_step("closed runs", self._check_closed)
             await round_.prefect_step("deployments", self._check_deployments)
             await round_.prefect_step("stuck runs", self._recover_stuck)
@@ -103,6 +106,12 @@ class Rounds:
         ended = await call_off_suspended(self.client, self.database)
         if ended:
             _LOG.info("%d executions of suspended runs were called off", ended)
+        return []
+
+    async def _fire_missed_ticks(self) -> list[Repair]:
+        fired = await asyncio.to_thread(self.missed_ticks.fire, self.database, now=utc_now())
+        if fired:
+            _LOG.info("%d ticks were fired that Prefect does not fire", fired)
         return []
 
     async def _mirror_pool_pause(self) -> list[Repair]:

@@ -4,7 +4,7 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -42,6 +42,8 @@ _NOT_A_PLACE = frozenset({"Factory", "localtime"})
 _OFFSET = re.compile(
     r"(?i:GMT|UTC|UT|Z)?\s*(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d))?"
 )
+# No clock change of this century is longer; days that are left out are skipped whole.
+_LONGEST_CHANGE = timedelta(hours=3)
 # A start for the search of a first time; which one does not matter, cron has no beginning.
 _ANY_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -101,16 +103,11 @@ def next_times(spec: ScheduleSpec, after: datetime, *, count: int) -> tuple[date
     if after.tzinfo is None:
         raise ValueError("`after` must have a time zone")
     found: list[datetime] = []
-    zone = ZoneInfo(spec.timezone)
-    for local in CronSim(spec.cron, after.astimezone(zone)):
-        if len(found) == count:
-            break
-        at = local.astimezone(UTC)
-        if at.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
-            continue  # midnight, on a day that begins at one
-        # cronsim forgets which of two equal local hours `after` was in, and can go back one.
+    for at in _moments(spec, after) if count > 0 else ():
         if at > (found[-1] if found else after):
             found.append(at)
+        if len(found) == count:
+            break
     return tuple(found)
 
 
@@ -124,6 +121,50 @@ def is_overtaken(spec: ScheduleSpec, due: datetime, *, now: datetime) -> bool:
     """
     following = next_times(spec, due, count=1)
     return bool(following) and now - due >= (following[0] - due) / 2
+
+
+def _moments(spec: ScheduleSpec, after: datetime) -> Iterator[datetime]:
+    """Yield a schedule's times as UTC, rising, from just before `after` on.
+
+    cronsim gives the times on the clock's face. Its own handling of clock changes goes on by whole
+    hours, and misses times where a change is of half an hour.
+    """
+    zone = ZoneInfo(spec.timezone)
+    local = after.astimezone(zone)
+    # Within the first of two equal hours, too: the second of what came before it is ahead.
+    went_back = _offset(after - _LONGEST_CHANGE, zone) - _offset(after + _LONGEST_CHANGE, zone)
+    start = local.replace(tzinfo=None) - max(went_back, timedelta(0))
+    counts_time = any(field.startswith("*") for field in spec.cron.split()[:2])
+    repeated: list[datetime] = []
+    for face in CronSim(spec.cron, start):
+        first = face.replace(tzinfo=zone).astimezone(UTC)
+        is_skipped = first.astimezone(zone).replace(tzinfo=None) != face
+        if is_skipped and counts_time:
+            continue
+        while repeated and repeated[0] < first:
+            yield repeated.pop(0)
+        if is_skipped:
+            yield _end_of_gap(face, zone)
+            continue
+        yield first
+        if counts_time:
+            second = face.replace(tzinfo=zone, fold=1).astimezone(UTC)
+            if second != first:
+                repeated.append(second)
+    yield from repeated
+
+
+def _end_of_gap(face: datetime, zone: ZoneInfo) -> datetime:
+    # To the minute, as clock changes are.
+    while True:
+        face += timedelta(minutes=1)
+        at = face.replace(tzinfo=zone).astimezone(UTC)
+        if at.astimezone(zone).replace(tzinfo=None) == face:
+            return at
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
 
 
 def _cron_problems(cron: str) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ MARGIN = timedelta(hours=3)
 _MARCH = 3
 _FIRST_DAYS = (1, 2)
 _MANY = 10_000
+_PAGE = 8
 _NONE = timedelta(0)
 
 
@@ -101,7 +102,7 @@ def _is_missed(at: datetime, zone: ZoneInfo, change: ClockChange | None, *, marc
 def _times(spec: ScheduleSpec, after: datetime, until: datetime) -> list[datetime]:
     found: list[datetime] = []
     while len(found) < _MANY:
-        page = next_times(spec, found[-1] if found else after, count=64)
+        page = next_times(spec, found[-1] if found else after, count=_PAGE)
         kept = [each for each in page if each <= until]
         found.extend(kept)
         if len(kept) < len(page) or not page:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from prefect.client.schemas.objects import FlowRun
 
@@ -13,7 +14,9 @@ from domain.json_data import JsonObject
 from domain.limits import QueueFull
 from domain.runs import ClaimedRun, Run, StateType
 from domain.schedules import ScheduleSpec, is_overtaken
+from domain.ticks import fires_at, is_told_by_key
 from domain.workflows import WorkflowDefinition
+from flows.missed_ticks import enqueue_tick
 from persistence.executions import add_execution, find_by_key, list_carried
 from persistence.limits import measure_room
 from persistence.pauses import list_pauses
@@ -73,6 +76,9 @@ def adopt_flow_run(
     if run is None:
         if workflow is None:
             return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
+        odd = _take_odd_tick(database, workflow, flow_run)
+        if odd is not None:
+            return odd
         run = _add_run(database, workflow, flow_run, worker=worker, lease_s=lease_s)
         if run is None:
             return _queue(database, workflow, flow_run)
@@ -99,7 +105,7 @@ def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | None:
             return None
     with database.org(workflow.org_id) as session:
         schedule = find_schedule(session, schedule_id)
-    if schedule is None:
+    if schedule is None or is_told_by_key(schedule.timezone, due):
         return None
     if not is_overtaken(ScheduleSpec(schedule.cron, schedule.timezone), due, now=utc_now()):
         return None
@@ -108,6 +114,34 @@ def queue_overtaken(database: Database, flow_run: FlowRun) -> Queued | None:
         if find_run(session, flow_run.id) is not None:
             return None  # another worker was faster, and carries it out
     return replace(queued, reason="It is late") if isinstance(queued, Queued) else None
+
+
+def _take_odd_tick(
+    database: Database, workflow: Workflow, flow_run: FlowRun
+) -> Queued | Refusal | None:
+    """Queue a tick that the steward may fire too; refuse one that is none of the schedule's.
+
+    Queued, and not carried out at once, so that its key alone decides who was first.
+    """
+    schedule_id, due = _schedule_of(flow_run), flow_run.expected_start_time
+    if schedule_id is None or due is None:
+        return None
+    with database.org(workflow.org_id) as session:
+        schedule = find_schedule(session, schedule_id)
+        known = find_by_key(session, _key_of(flow_run))
+    if schedule is None or known is not None or not is_told_by_key(schedule.timezone, due):
+        return None
+    if not fires_at(ScheduleSpec(schedule.cron, schedule.timezone), due):
+        local = due.astimezone(ZoneInfo(schedule.timezone))
+        return Refusal(
+            f"The clocks of {schedule.timezone} are changed: this schedule does not fire at "
+            f"{local:%H:%M}, but when `tenantry schedules list` says."
+        )
+    try:
+        added = enqueue_tick(database, schedule, due)
+    except QueueFull as error:
+        return Refusal(error.message)
+    return Queued(added.id, "Its clocks change about now") if added else None
 
 
 def _add_run(

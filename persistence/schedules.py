@@ -14,6 +14,8 @@ from persistence.audit import note_act
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ScheduleRow
 
+_FIRES = ScheduleRow.removed_at.is_(None) & ScheduleRow.paused_at.is_(None)
+
 
 class ScheduleNotFound(TenantryError):
     """This organization has no such schedule."""
@@ -82,6 +84,18 @@ def list_all_schedules(session: PlatformSession) -> Sequence[Schedule]:
     """List every organization's schedules, oldest first, for the steward."""
     query = select(ScheduleRow).where(ScheduleRow.removed_at.is_(None)).order_by(ScheduleRow.id)
     return [_to_schedule(row) for row in session.scalars(query)]
+
+
+def list_schedule_timezones(session: PlatformSession) -> Sequence[str]:
+    """List the time zones of all organizations' schedules that fire."""
+    query = select(ScheduleRow.timezone).where(_FIRES).distinct().order_by(ScheduleRow.timezone)
+    return session.scalars(query).all()
+
+
+def list_schedules_in(session: PlatformSession, timezone: str) -> list[Schedule]:
+    """List every organization's schedules of a time zone that fire, oldest first."""
+    query = select(ScheduleRow).where(_FIRES, ScheduleRow.timezone == timezone)
+    return [_to_schedule(row) for row in session.scalars(query.order_by(ScheduleRow.id))]
 
 
 def find_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule | None:
