@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
 from api.access import Doorkeeper
+from api.bulk_slots import BulkSlots
 from api.document import complete_document
 from api.event_stream import EventHub
 from api.intake import Intake
@@ -52,6 +53,7 @@ def create_app(state: ApiState) -> FastAPI:
     )
     app.state.api = state
     app.state.doorkeeper = Doorkeeper(state.database)
+    app.state.bulk_slots = BulkSlots()
     app.state.intake = Intake(state.database)
     app.state.events = EventHub(state.database, on_count=state.counters.event_clients.set)
     # The last one added is the outermost.
@@ -80,8 +82,8 @@ def create_app(state: ApiState) -> FastAPI:
 
 def _add_health(app: FastAPI) -> None:
     @app.get("/health", include_in_schema=False)
-    def health() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        """Say that the process lives."""
+    async def health() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Say that the process lives: in the event loop, so that no busy thread delays it."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/ready", include_in_schema=False)

@@ -28,7 +28,9 @@ class ApiState:
     max_body_bytes: int = 1024 * 1024
     """Largest request body that is read; bulk routes have a limit of their own."""
     max_bulk_body_bytes: int = 64 * 1024 * 1024
-    """Largest request body of the routes that end in `/bulk`."""
+    """Largest request body of the routes that end in `/bulk`, read line by line."""
+    max_bulk_json_bytes: int = 4 * 1024 * 1024
+    """The same as one JSON document, which is held whole."""
     body_timeout_s: float = 30.0
     """How long a client may take to send a body; `bulk_body_timeout_s` for bulk routes."""
     bulk_body_timeout_s: float = 120.0

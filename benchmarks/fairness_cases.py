@@ -22,7 +22,8 @@ from deployments.bench.usage import settle
 from domain.ids import OrgId
 from domain.limits import OrgLimits
 from domain.workflows import WorkflowDefinition
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_batches import add_batch
+from persistence.execution_targets import ExecutionWish
 from persistence.limits import set_org_limits
 
 _LOOK_S = 0.25

@@ -1,21 +1,20 @@
-"""Executions come in, one at a time or ten thousand at once.
+"""Executions come in one at a time.
 
 Adding single ones is the hottest path there is: one statement finds the workflow, checks it and
 writes the rows of all who ask for it at that moment.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TextClause, select, text
+from sqlalchemy import select
 
 from domain.audit import AuditEntry
 from domain.clock import utc_now
-from domain.errors import ErrorCode, InvalidInput, TenantryError
+from domain.errors import TenantryError
 from domain.execution_queries import ExecutionRecord
 from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.ids import ExecutionId, WorkflowId, new_execution_id
@@ -24,33 +23,20 @@ from domain.limits import QueueFull
 from persistence.audit import add_audit
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.execution_details import get_record
+from persistence.execution_targets import (
+    ExecutionWish,
+    Target,
+    TargetStatement,
+    find_refusal,
+    find_target,
+    is_in_time,
+    make_entry,
+)
 from persistence.executions import IdempotencyConflict
 from persistence.limits import QueueRoom, measure_room
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow
-from persistence.workflow_errors import WorkflowNotFound, WorkflowNotRunnable
-
-MAX_DEADLINE = timedelta(days=366)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionWish:
-    """What the executions of one request have in common.
-
-    `workflow` is an id, a slug or a name. Without a `version` it is the one that runs now.
-    """
-
-    workflow: str
-    version: int | None = None
-    priority: int = 3
-    deadline: datetime | None = None
-    labels: dict[str, str]
-
-
-class DeadlineInvalid(InvalidInput):
-    """An execution would be too late before it began, or waits for longer than we keep it."""
-
-    subject = "deadline"
+from persistence.workflow_errors import WorkflowNotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +70,7 @@ def add_requested(
         _to_row(id, wish, now, has_room=has_room)
         for id, wish, has_room in zip(ids, wishes, places, strict=True)
     ]
-    target = _find_target(
+    target = find_target(
         session,
         first,
         _ADD,
@@ -102,99 +88,15 @@ def add_requested(
     for id, wish in zip(ids, wishes, strict=True):
         if id in target.added:
             answers.append(_added(session, id, wish, target, now))
-            entries.append(_entry(session, "execution.created", "execution", id, target, now))
+            entries.append(make_entry(session, "execution.created", "execution", id, target, now))
         else:
             answers.append(_repeat_or_refuse(session, wish, target, now, room))
     add_audit(session, entries)
     return answers
 
 
-def add_batch(
-    session: OrgSession, wish: ExecutionWish, inputs: Sequence[JsonObject], *, batch_id: str
-) -> list[ExecutionId]:
-    """Queue an execution for each input, all or none, in one statement and with one audit entry.
-
-    A batch that is there already grows.
-
-    Returns:
-        Their ids, in the order of the inputs.
-
-    Raises:
-        WorkflowNotFound: there is no such workflow, or not this version of it.
-        WorkflowNotRunnable: it is archived, or this version is a draft.
-        DeadlineInvalid: it has passed, or is more than 366 days away.
-        QueueFull: so many may not wait.
-    """
-    now = utc_now()
-    measure_room(session).check_can_hold(len(inputs))
-    target = _find_target(session, wish, _FIND, {})
-    if target is None:
-        raise WorkflowNotFound(wish.workflow)
-    refusal = _find_refusal(wish, target, now)
-    if refusal is not None:
-        raise refusal
-    ids = [new_execution_id() for _ in inputs]
-    session.execute(
-        _ADD_MANY,
-        {
-            "ids": ids,
-            "inputs": json.dumps(inputs, ensure_ascii=False),
-            "org_id": session.org_id,
-            "workflow_id": target.id,
-            "version": target.version,
-            "priority": wish.priority,
-            "requested_by": session.user_id,
-            "now": now,
-            "labels": json.dumps(wish.labels),
-            "batch_id": batch_id,
-            "deadline": wish.deadline,
-        },
-    )
-    entry = _entry(session, "execution.batch_created", "batch", batch_id, target, now)
-    entry.details.update(
-        {
-            "trigger": Trigger.BATCH.value,
-            "count": len(ids),
-            "first_execution_id": ids[0],
-            "last_execution_id": ids[-1],
-        }
-    )
-    add_audit(session, [entry])
-    return ids
-
-
-_TARGET = """
-with target as materialized (
-    select w.id, w.name, w.archived_at is not null as is_archived,
-        coalesce(cast(:version as integer), w.version) as version,
-        v.version is null as is_missing, v.problems is not null as is_draft
-    from workflows w left join workflow_versions v
-        on v.workflow_id = w.id and v.version = coalesce(cast(:version as integer), w.version)
-    where {match} limit 1
-)
-"""
-_BY_ID = "w.id = :workflow"
-_BY_ANY = (
-    "w.id = :workflow or w.slug = :workflow or lower(w.name) = lower(:workflow) "
-    "order by (w.id = :workflow) desc, (w.slug = :workflow) desc"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Statement:
-    """A statement about a workflow: by its id, the usual case, or by id, slug or name."""
-
-    by_id: TextClause
-    by_any: TextClause
-
-    @classmethod
-    def of(cls, rest: str) -> "_Statement":
-        return cls(*(text(_TARGET.format(match=match) + rest) for match in (_BY_ID, _BY_ANY)))
-
-
-_FIND = _Statement.of("select t.*, array[]::text[] as added from target t")
 # In order of the keys: two processes that wait for each other's keys would be in a deadlock.
-_ADD = _Statement.of("""
+_ADD = TargetStatement.of("""
 , added as (
     insert into executions (id, org_id, workflow_id, workflow_version, input_data, trigger,
         priority, idempotency_key, requested_by, created_at, labels, deadline)
@@ -210,51 +112,6 @@ _ADD = _Statement.of("""
 )
 select t.*, array(select id from added) as added from target t
 """)
-_ADD_MANY = text("""
-insert into executions (id, org_id, workflow_id, workflow_version, input_data, trigger, priority,
-    requested_by, created_at, labels, batch_id, deadline)
-select r.id, :org_id, :workflow_id, :version, r.input_data, 'batch', :priority,
-    cast(:requested_by as text), :now, cast(:labels as jsonb), :batch_id,
-    cast(:deadline as timestamptz)
-from rows from (unnest(cast(:ids as text[])), jsonb_array_elements(cast(:inputs as jsonb)))
-    as r(id, input_data)
-""")
-_WORKFLOW_ID = re.compile("wf_[0-9a-z]{26}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The workflow that is meant, and whether it can be executed."""
-
-    id: str
-    name: str
-    is_archived: bool
-    version: int
-    is_missing: bool
-    is_draft: bool
-    added: frozenset[str]
-
-
-def _find_target(
-    session: OrgSession, wish: ExecutionWish, statement: _Statement, values: dict[str, Any]
-) -> _Target | None:
-    values = {"workflow": wish.workflow, "version": wish.version, **values}
-    row = None
-    if _WORKFLOW_ID.fullmatch(wish.workflow):
-        row = session.execute(statement.by_id, values).first()
-    if row is None:
-        row = session.execute(statement.by_any, values).first()
-    if row is None:
-        return None
-    return _Target(
-        id=row.id,
-        name=row.name,
-        is_archived=row.is_archived,
-        version=row.version,
-        is_missing=row.is_missing,
-        is_draft=row.is_draft,
-        added=frozenset(row.added),
-    )
 
 
 def _deal_places(session: OrgSession, wishes: Sequence[SingleWish], room: QueueRoom) -> list[bool]:
@@ -280,12 +137,12 @@ def _to_row(id: ExecutionId, wish: SingleWish, now: datetime, *, has_room: bool)
         "key": wish.idempotency_key,
         "labels": wish.labels,
         "deadline": wish.deadline.isoformat() if wish.deadline else None,
-        "is_admitted": has_room and _is_in_time(wish.deadline, now),
+        "is_admitted": has_room and is_in_time(wish.deadline, now),
     }
 
 
 def _added(
-    session: OrgSession, id: ExecutionId, wish: SingleWish, target: _Target, now: datetime
+    session: OrgSession, id: ExecutionId, wish: SingleWish, target: Target, now: datetime
 ) -> ExecutionRecord:
     execution = Execution(
         id=id,
@@ -305,7 +162,7 @@ def _added(
 
 
 def _repeat_or_refuse(
-    session: OrgSession, wish: SingleWish, target: _Target, now: datetime, room: QueueRoom
+    session: OrgSession, wish: SingleWish, target: Target, now: datetime, room: QueueRoom
 ) -> ExecutionRecord | TenantryError:
     # The key comes first: a request that is repeated gets its answer, whatever changed since.
     key = wish.idempotency_key
@@ -314,57 +171,18 @@ def _repeat_or_refuse(
         if id is not None:
             first = get_record(session, ExecutionId(id))
             return first if _is_same(first, wish, target) else IdempotencyConflict(key)
-    refusal = _find_refusal(wish, target, now)
+    refusal = find_refusal(wish, target, now)
     if refusal is None and room.limit is not None:
         refusal = QueueFull(waiting=room.waiting, limit=room.limit)
     # Without a reason, the execution that had the key was removed in this moment.
     return refusal or DatabaseUnreachable()
 
 
-def _is_same(first: ExecutionRecord, wish: SingleWish, target: _Target) -> bool:
+def _is_same(first: ExecutionRecord, wish: SingleWish, target: Target) -> bool:
     known = first.execution
     # Without a version any will do: there may be a newer one by now.
     return (
         known.workflow_id == target.id
         and known.input_data == wish.input_data
         and wish.version in (None, known.workflow_version)
-    )
-
-
-def _find_refusal(wish: ExecutionWish, target: _Target, now: datetime) -> TenantryError | None:
-    if target.is_archived:
-        return WorkflowNotRunnable.archived(target.name)
-    if target.is_missing:
-        return WorkflowNotFound(f"{target.id} version {target.version}")
-    if target.is_draft:
-        return WorkflowNotRunnable.draft(target.name, target.version)
-    if not _is_in_time(wish.deadline, now):
-        return DeadlineInvalid.one(
-            ErrorCode.FIELD_INVALID,
-            "/deadline",
-            "The deadline is not between now and 366 days from now.",
-            "Choose another time, or leave it out.",
-        )
-    return None
-
-
-def _is_in_time(deadline: datetime | None, now: datetime) -> bool:
-    return deadline is None or now < deadline <= now + MAX_DEADLINE
-
-
-def _entry(
-    session: OrgSession, action: str, kind: str, id: str, target: _Target, at: datetime
-) -> AuditEntry:
-    return AuditEntry(
-        action=action,
-        resource_type=kind,
-        resource_id=id,
-        success=True,
-        timestamp=at,
-        user_id=session.user_id,
-        details={
-            "workflow_id": target.id,
-            "version": target.version,
-            "trigger": Trigger.API.value,
-        },
     )

@@ -1,15 +1,16 @@
 """Many executions of one workflow in one request."""
 
-import json
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import ConfigDict, Field, ValidationError
 from typeid import TypeID
 
 from api.access import Access, allow
+from api.bulk_bodies import read_document, read_lines
+from api.bulk_slots import bulk_slots_of
 from api.request_models import RequestModel
 from api.routes.execution_documents import Batch
 from api.routes.execution_wishes import (
@@ -24,39 +25,16 @@ from api.routes.execution_wishes import (
     WorkflowReference,
     read_label_pairs,
 )
-from domain.errors import ErrorCode, InvalidInput, Problem, TenantryError
-from domain.inputs import as_input, find_input_problems
+from domain.errors import ErrorCode, TenantryError
 from domain.permissions import Permission
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_batches import add_encoded_batch
+from persistence.execution_targets import ExecutionWish
 
-MAX_BULK_BYTES = 64 * 1024 * 1024
-"""Largest body of a bulk request; all others have the general limit."""
-
-_MAX_PROBLEMS = 1_000
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
 
 router = APIRouter()
 Runner = Annotated[Access, Depends(allow(Permission.EXECUTIONS_EXECUTE))]
-
-
-class BatchInvalid(InvalidInput):
-    """A batch that is refused whole."""
-
-    code = ErrorCode.REQUEST_INVALID
-    subject = "batch"
-
-
-class BatchTooLarge(TenantryError):
-    """A bulk request's body is larger than any that is read."""
-
-    code = ErrorCode.REQUEST_TOO_LARGE
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"The body is larger than {MAX_BULK_BYTES // 1024**2} MB.",
-            hint="Send the inputs in several requests with the same `batch_id`.",
-        )
 
 
 class BatchTypeUnsupported(TenantryError):
@@ -109,22 +87,6 @@ class BatchQuery(RequestModel):
     execution_ids: bool = Field(default=False, description="Answer the executions' ids, too.")
 
 
-async def read_body(request: Request) -> bytes:
-    """Read a body up to the limit of bulk requests.
-
-    Raises:
-        BatchTooLarge: there is more.
-    """
-    chunks: list[bytes] = []
-    size_bytes = 0
-    async for chunk in request.stream():
-        size_bytes += len(chunk)
-        if size_bytes > MAX_BULK_BYTES:
-            raise BatchTooLarge
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -139,23 +101,25 @@ _BODY: dict[str, Any] = {
 }
 
 
-# The body is read here and not by FastAPI, which would parse 64 MB in the event loop.
+# The body is read here and not by FastAPI, which would parse all of it at once.
 @router.post("/bulk", status_code=202, openapi_extra=_BODY)
-def create_batch(
-    access: Runner,
-    body: Annotated[bytes, Depends(read_body)],
-    query: Annotated[BatchQuery, Query()],
-    request: Request,
+async def create_batch(
+    access: Runner, query: Annotated[BatchQuery, Query()], request: Request
 ) -> Batch:
     """Queue up to 10,000 executions of one workflow, all or none.
 
-    As JSON, or as NDJSON with one input a line and the rest in the query.
+    As JSON (up to 4 MB), or as NDJSON (up to 64 MB) with one input a line and the rest in the
+    query. Two such requests are read at a time, one of each organization; others wait.
     """
-    wanted = _read_request(request.headers.get("content-type", ""), body, query)
-    _check_inputs(wanted.inputs)
+    async with bulk_slots_of(request).hold(access.principal.org_id):
+        wanted = await _read_request(request, query)
+        return await run_in_threadpool(_write, access, wanted, query)
+
+
+def _write(access: Access, wanted: BatchRequest, query: BatchQuery) -> Batch:
     batch_id = wanted.batch_id or str(TypeID(prefix="batch"))
     with access.open() as session:
-        ids = add_batch(
+        ids = add_encoded_batch(
             session,
             ExecutionWish(
                 workflow=wanted.workflow_id,
@@ -164,7 +128,7 @@ def create_batch(
                 deadline=wanted.deadline,
                 labels=wanted.labels,
             ),
-            [as_input(given) for given in wanted.inputs],
+            wanted.inputs,
             batch_id=batch_id,
         )
     return Batch(
@@ -174,24 +138,28 @@ def create_batch(
     )
 
 
-def _read_request(content_type: str, body: bytes, query: BatchQuery) -> BatchRequest:
-    media_type = content_type.partition(";")[0].strip().lower()
+async def _read_request(request: Request, query: BatchQuery) -> BatchRequest:
+    """Read a request; its inputs are checked, and are JSON texts from then on."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == _NDJSON:
         given: object = {
-            "inputs": _read_lines(body),
+            "inputs": ["…"],
             "labels": read_label_pairs(query.label),
             **query.model_dump(
                 include={"workflow_id", "version", "priority", "deadline", "batch_id"},
                 exclude_none=True,
             ),
         }
-        where = "query"
-    elif media_type == _JSON:
-        given, where = _read_json(body, "The body"), "body"
-        if isinstance(given, _Unreadable):
-            raise BatchInvalid([given.as_problem("")])
-    else:
-        raise BatchTypeUnsupported
+        # What the query says is known without reading a line.
+        wanted = _validate(given, where="query")
+        inputs = await read_lines(request.stream(), max_inputs=MAX_BATCH)
+        return _validate({**wanted.model_dump(), "inputs": inputs}, where="query")
+    if media_type == _JSON:
+        return _validate(await read_document(request.stream(), max_inputs=MAX_BATCH), where="body")
+    raise BatchTypeUnsupported
+
+
+def _validate(given: object, *, where: str) -> BatchRequest:
     try:
         return BatchRequest.model_validate(given)
     except ValidationError as error:
@@ -202,55 +170,3 @@ def _read_request(content_type: str, body: bytes, query: BatchQuery) -> BatchReq
             is_input = detail["loc"][:1] == ("inputs",)
             detail["loc"] = ("body" if is_input else where, *detail["loc"])
         raise RequestValidationError(details) from None
-
-
-def _check_inputs(inputs: list[Any]) -> None:
-    problems: list[Problem] = []
-    for number, given in enumerate(inputs):
-        pointer = f"/inputs/{number}"
-        if isinstance(given, _Unreadable):
-            problems.append(given.as_problem(pointer))
-        else:
-            problems += find_input_problems(given, pointer=pointer)
-        if len(problems) >= _MAX_PROBLEMS:
-            break
-    if problems:
-        raise BatchInvalid(problems[:_MAX_PROBLEMS])
-
-
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
-    """Stands for what is no JSON, so that the problems of all lines come together."""
-
-    what: str
-
-    def as_problem(self, pointer: str) -> Problem:
-        return Problem(
-            ErrorCode.REQUEST_INVALID,
-            pointer,
-            f"{self.what} is not JSON in UTF-8, or is nested too deep.",
-            "Write it with a JSON library.",
-        )
-
-
-def _read_lines(body: bytes) -> list[object]:
-    inputs: list[object] = []
-    for number, line in enumerate(body.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        if len(inputs) == MAX_BATCH:
-            raise BatchInvalid.one(
-                ErrorCode.FIELD_INVALID,
-                "/inputs",
-                f"There are more than {MAX_BATCH:,} inputs.",
-                "Send them in several requests with the same `batch_id`.",
-            )
-        inputs.append(_read_json(line, f"Line {number}"))
-    return inputs
-
-
-def _read_json(given: bytes, what: str) -> object:
-    try:
-        return cast("object", json.loads(given.decode("utf-8")))
-    except (ValueError, RecursionError):
-        return _Unreadable(what)

@@ -13,7 +13,8 @@ from deployments.bench.figures import Facts, Measured
 from deployments.bench.ground import Ground
 from deployments.bench.steps import expected_output, make_input
 from deployments.bench.tenants import USER, Tenant
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_batches import add_batch
+from persistence.execution_targets import ExecutionWish
 
 _LOOK_S = 0.05
 _QUIET_LIMIT_S = 60.0

@@ -24,7 +24,9 @@ from domain.outcomes import AgentOutcome, AgentValue
 from domain.runs import Run, RunState, StateType
 from flows.mirror import apply
 from persistence.agent_runs import add_agent_runs
-from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, add_requested
+from persistence.execution_batches import add_batch
+from persistence.execution_intake import SingleWish, add_requested
+from persistence.execution_targets import ExecutionWish
 from persistence.migrate import migrate
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.runs import add_prefect_run

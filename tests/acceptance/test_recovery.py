@@ -20,7 +20,8 @@ from domain.executions import Execution, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.limits import WorkflowLimits
 from persistence.driver_errors import DatabaseUnreachable
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_batches import add_batch
+from persistence.execution_targets import ExecutionWish
 from persistence.limits import set_workflow_limits
 from persistence.sessions import Database
 from persistence.tokens import add_token

@@ -19,8 +19,9 @@ from domain.clock import utc_now
 from domain.executions import Execution, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.limits import OrgLimits, WorkflowLimits
+from persistence.execution_batches import add_batch
 from persistence.execution_cancel import request_cancel
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_targets import ExecutionWish
 from persistence.executions import get_execution
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.schedules import add_schedule

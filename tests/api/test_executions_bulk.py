@@ -1,15 +1,20 @@
 """Ten thousand executions in one request, all or none."""
 
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
+import httpx
 import pytest
 from sqlalchemy import text
 
-from api.routes.execution_bulk import MAX_BULK_BYTES
 from api.routes.execution_wishes import MAX_BATCH
+from domain.ids import OrgId
 from domain.permissions import Role
 from persistence.audit import list_audit
 from tests.api.conftest import Api
+from tests.api.serving import serve_with
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import simple_workflow
 
@@ -119,7 +124,7 @@ def test_a_wrong_batch_is_refused_with_the_place(database, admin, workflow):
             "/executions/bulk", content=body, headers={"Content-Type": "application/json"}
         )
         assert answer.status_code in {400, 413, 422}
-    lines = b"1\n" * (MAX_BATCH + 1)
+    lines = b'"x"\n' * (MAX_BATCH + 1)
     answer = admin.post(
         "/executions/bulk", params={"workflow_id": workflow.id}, content=lines, headers=NDJSON
     )
@@ -131,15 +136,75 @@ def test_a_wrong_batch_is_refused_with_the_place(database, admin, workflow):
     assert count(database) == 0
 
 
-def test_a_body_above_the_limit_is_refused_unread(admin, workflow):
+def test_a_body_above_the_limit_is_refused_unread(database):
     def endless():
-        for _ in range(MAX_BULK_BYTES // 1024**2 + 2):
-            yield b" " * 1024**2
+        for _ in range(20):
+            yield b"\n" * 1024**2
 
+    with serve_with(database, max_bulk_body_bytes=2 * 1024**2) as api, api.client() as admin:
+        answer = admin.post(
+            "/executions/bulk", params={"workflow_id": "x"}, content=endless(), headers=NDJSON
+        )
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too_large")
+
+
+def test_one_json_document_is_bounded_more_tightly_than_lines(admin, workflow):
+    wish = json.dumps({"workflow_id": workflow.id, "inputs": ["x" * 250_000] * 18})
     answer = admin.post(
-        "/executions/bulk", params={"workflow_id": workflow.id}, content=endless(), headers=NDJSON
+        "/executions/bulk", content=wish, headers={"Content-Type": "application/json"}
     )
     assert (answer.status_code, answer.json()["code"]) == (413, "request.too_large")
+    lines = b'"%s"\n' % (b"x" * 250_000) * 18
+    answer = admin.post(
+        "/executions/bulk", params={"workflow_id": workflow.id}, content=lines, headers=NDJSON
+    )
+    assert (answer.status_code, answer.json()["count"]) == (202, 18)
+
+
+@pytest.mark.parametrize("line", [b'"' + b"x" * 3_000_000, b"[" + b"1," * 100_001 + b"1]"])
+def test_a_line_that_is_too_long_or_too_rich_is_refused_before_it_is_parsed(admin, workflow, line):
+    query = {"workflow_id": workflow.id}
+    content = b'"good"\n' + line
+    answer = admin.post("/executions/bulk", params=query, content=content, headers=NDJSON)
+    assert (answer.status_code, answer.json()["code"]) == (413, "request.too_large")
+    assert "Line 2" in answer.json()["detail"]
+
+
+def test_two_bulk_bodies_are_read_at_a_time_and_the_rest_waits_unread(database, workflow):
+    globex = simple_workflow(database, GLOBEX)
+    with serve_with(database, bulk_body_timeout_s=20.0) as api, ExitStack() as opened:
+        slow = [opened.enter_context(begun(api, org_id=org_id)) for org_id in (ACME, GLOBEX)]
+        late = opened.enter_context(begun(api, org_id=ACME))
+        late.sendall(b'1\r\n\n\r\n7\r\n"late"\n\r\n0\r\n\r\n')
+        assert httpx.get(f"{api.url}/health").status_code == 200
+        late.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            late.recv(1)
+        for link in slow:
+            link.sendall(b'4\r\n"x"\n\r\n0\r\n\r\n')
+            assert link.recv(65536).startswith(b"HTTP/1.1 202 ")
+        late.settimeout(20)
+        assert late.recv(65536).startswith(b"HTTP/1.1 202 ")
+    assert count(database) == 2
+    with database.org(GLOBEX) as session:
+        assert session.scalar(text("select workflow_id from executions")) == globex.id
+
+
+@contextmanager
+def begun(api: Api, *, org_id: OrgId) -> Iterator[socket.socket]:
+    """Send a bulk request's head."""
+    token = api.token(org_id=org_id)
+    host, port = api.url.removeprefix("http://").split(":")
+    with closing(socket.create_connection((host, int(port)), timeout=20)) as link:
+        lines = [
+            "POST /api/v1/executions/bulk?workflow_id=simple HTTP/1.1",
+            "Host: x",
+            f"Authorization: Bearer {token}",
+            "Content-Type: application/x-ndjson",
+            "Transfer-Encoding: chunked",
+        ]
+        link.sendall("\r\n".join([*lines, "", ""]).encode())
+        yield link
 
 
 def test_several_megabytes_are_read(database, admin, workflow):

@@ -142,6 +142,20 @@ def test_a_body_that_comes_too_slowly_is_given_up_and_others_are_answered(databa
         assert b"connection: close" in answer.lower()
 
 
+@pytest.mark.parametrize("token", [None, "tnt_unknown"])
+@pytest.mark.parametrize("path", ["/executions", "/executions/bulk?workflow_id=x", "/nowhere"])
+def test_the_body_of_somebody_unknown_is_not_waited_for(api: Api, path: str, token: str | None):
+    with connected(api) as link:
+        lines = [f"POST /api/v1{path} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+        lines += [f"Authorization: Bearer {token}"] if token else []
+        # The rest never comes: who waited for it would wait for 30 s.
+        link.sendall("\r\n".join([*lines, "Content-Length: 900000", "", '{"x'])[:-2].encode())
+        link.settimeout(10)
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 " if path == "/nowhere" else b"HTTP/1.1 401 ")
+    assert b"connection: close" in answer.lower()
+
+
 def test_clients_that_break_off_harm_nobody(api: Api, caplog):
     for part in (b"", b"GET", request_head(api, path="/tokens", method="POST", length=50) + b"{"):
         with connected(api) as link:

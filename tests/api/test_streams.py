@@ -17,8 +17,9 @@ from domain.clock import utc_now
 from domain.executions import ExecutionStatus, can_follow
 from domain.ids import OrgId
 from domain.json_data import JsonObject
-from persistence.execution_intake import ExecutionWish, add_batch
+from persistence.execution_batches import add_batch
 from persistence.execution_moves import FinishedExecution, finish_executions
+from persistence.execution_targets import ExecutionWish
 from persistence.notifications import get_last_seq
 from persistence.sessions import Database
 from tests.support.api_process import ApiProcess, api_process

@@ -11,8 +11,10 @@ from sqlalchemy.pool import NullPool
 from domain.execution_queries import ExecutionFilter
 from domain.executions import Execution
 from domain.ids import OrgId
-from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, add_requested
+from persistence.execution_batches import add_batch
+from persistence.execution_intake import SingleWish, add_requested
 from persistence.execution_lists import list_summaries
+from persistence.execution_targets import ExecutionWish
 from persistence.migrate import migrate
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.sessions import Database

@@ -14,8 +14,10 @@ from domain.limits import OrgLimits, QueueFull, WorkflowLimits
 from domain.runs import ClaimedRun
 from domain.waiting import BlockerKind, PauseScope, find_blockers
 from persistence.audit import list_audit
+from persistence.execution_batches import add_batch
 from persistence.execution_cancel import request_cancel
-from persistence.execution_intake import ExecutionWish, SingleWish, add_batch, add_requested
+from persistence.execution_intake import SingleWish, add_requested
+from persistence.execution_targets import ExecutionWish
 from persistence.limits import set_org_limits, set_workflow_limits
 from persistence.pauses import add_pause, list_pauses, remove_pause
 from persistence.queue import Claimant, claim_runs, forget_worker, may_start, note_worker

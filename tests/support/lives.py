@@ -13,9 +13,10 @@ from domain.errors import ErrorCode
 from domain.executions import ExecutionError, ExecutionStatus, TransitionRefused
 from domain.ids import ExecutionId, OrgId
 from domain.runs import RunState, StateType
+from persistence.execution_batches import add_batch
 from persistence.execution_cancel import request_cancel
-from persistence.execution_intake import ExecutionWish, add_batch
 from persistence.execution_moves import FinishedExecution, finish_executions, start_executions
+from persistence.execution_targets import ExecutionWish
 from persistence.organizations import ensure_member, ensure_organization
 from persistence.queue import claim_run
 from persistence.runs import close_run
