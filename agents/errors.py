@@ -34,6 +34,26 @@ class ConnectorUnreachable(TenantryError):
     retryable = True
 
 
+class ConnectorTimedOut(TenantryError):
+    """The records did not come in time: a server that is silent, a query that does not end."""
+
+    code = ErrorCode.CONNECTOR_TIMED_OUT
+    retryable = True
+
+
+class ReaderFailed(TenantryError):
+    """The process that read the records ended before it had answered."""
+
+    code = ErrorCode.DATA_UNREADABLE
+
+    def __init__(self, shown: str) -> None:
+        super().__init__(
+            f"Reading {shown} broke off.",
+            hint="The records are damaged, or need more memory than one read may take: export "
+            "them again with fewer rows and columns.",
+        )
+
+
 class DataNotFound(TenantryError):
     """The connector works, but keeps nothing under that name."""
 

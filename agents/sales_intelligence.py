@@ -16,6 +16,7 @@ from agents.leads.filtering import filter_leads
 from agents.leads.rows import lead_row, rank_leads
 from agents.leads.scoring import ScoringWeights
 from agents.leads.table import LeadTable, make_table
+from agents.own_thread import call_in_own_thread
 from agents.per_item import fail_every, run_per_item
 from domain.errors import TenantryError
 from domain.json_data import JsonObject, JsonValue
@@ -64,7 +65,7 @@ class SalesIntelligence(Agent[SalesIntelligenceConfig]):
             return ()
         started = perf_counter()
         try:
-            table = await asyncio.to_thread(_load_table, context)
+            table = await call_in_own_thread(lambda: _load_table(context), name="connector-read")
         except TenantryError as error:
             share_s = (perf_counter() - started) / len(items)
             return fail_every(items, error, duration_s=share_s)

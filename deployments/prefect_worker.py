@@ -34,6 +34,7 @@ from prefect.workers.base import (
     BaseWorkerResult,
 )
 
+from agents.connectors.reader import start_reader
 from agents.registry import AgentRegistry, default_registry
 from deployments.calling_off import watch_called_off
 from deployments.cancelling import watch_stopped
@@ -44,6 +45,7 @@ from deployments.prefect_outages import PatientTransport, wait_out_outages
 from deployments.settings import Settings, load_settings
 from deployments.stopping import run_aside
 from deployments.wiring import open_database_of
+from domain.addresses import AddressRules, read_endpoints, read_networks
 from domain.fairness import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
@@ -136,11 +138,16 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             database=database,
             registry=self.make_registry(),
             data_root=settings.data_root,
+            address_rules=AddressRules(
+                allowed=read_networks(settings.connector_networks or ""),
+                refused=read_endpoints(settings.connector_refused or ""),
+            ),
             max_attempts=settings.max_attempts,
             execution_url=settings.execution_url,
             hooks=self.hooks,
         )
         set_runtime(runtime)
+        start_reader()
         spare_prefect_events()
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from domain.addresses import read_endpoints, read_networks
 from domain.errors import ErrorCode, InvalidInput, Problem
 
 PREFIX = "TENANTRY_"
@@ -75,6 +76,16 @@ def _default_data_root(fields: dict[str, Any]) -> Path:
     # A refused `home` is missing here; the refusal itself is what the operator is told.
     home = fields.get("home")
     return home / "data" if isinstance(home, Path) else _default_home() / "data"
+
+
+def _networks(text: str) -> str:
+    read_networks(text)
+    return text
+
+
+def _endpoints(text: str) -> str:
+    read_endpoints(text)
+    return text
 
 
 HomePath = Annotated[Path, AfterValidator(_absolute)]
@@ -182,6 +193,14 @@ class Settings(BaseModel):
     data_root: HomePath = Field(default_factory=_default_data_root)
     """Folder that file connectors may read; nothing outside of it is readable to a workflow.
     Unset, it is `data` under `TENANTRY_HOME`."""
+
+    connector_networks: Annotated[str, AfterValidator(_networks)] | None = None
+    """Addresses of the worker's own machine that `sql` connectors may read from, separated by
+    commas (`127.0.0.1/32`). Unset, none: there are services that trust whoever is on it."""
+
+    connector_refused: Annotated[str, AfterValidator(_endpoints)] | None = None
+    """Servers that no connector may read from (`host:port`), separated by commas, besides that of
+    Tenantry's own database. Name Prefect's database server, if that is another one."""
 
     api_host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     """Address on which the REST API listens. Change it to serve other machines, and put a proxy

@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     CONNECTOR_NOT_FOUND = "connector.not_found"
     CONNECTOR_INVALID = "connector.invalid"
     CONNECTOR_UNREACHABLE = "connector.unreachable"
+    CONNECTOR_TIMED_OUT = "connector.timed_out"
     CONNECTOR_NAME_TAKEN = "connector.name_taken"
     DATA_NOT_FOUND = "data.not_found"
     DATA_UNREADABLE = "data.unreadable"

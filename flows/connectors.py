@@ -1,15 +1,17 @@
 """Give the agents of one run the connectors of its organization, and of no other."""
 
 import logging
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from agents.connectors.definitions import ConnectorDefinition
 from agents.connectors.opening import OrgConnectors
 from agents.interface import Connectors
+from domain.addresses import POSTGRES_PORT, Endpoint
 from flows.runtime import Runtime
 from persistence.connectors import find_dataset, list_connectors
-from persistence.sessions import OrgSession
+from persistence.sessions import Database, OrgSession
 
 _LOG = logging.getLogger("tenantry.connectors")
 _DEFINITION: TypeAdapter[ConnectorDefinition] = TypeAdapter(ConnectorDefinition)
@@ -24,7 +26,7 @@ def make_connectors(runtime: Runtime, session: OrgSession) -> Connectors:
     name it say that it is missing, and the others work.
     """
 
-    org_id = session.org_id
+    org_id, rules = session.org_id, runtime.address_rules
 
     def read_dataset(name: str) -> bytes | None:
         with runtime.database.org(org_id) as own:
@@ -40,5 +42,24 @@ def make_connectors(runtime: Runtime, session: OrgSession) -> Connectors:
                 "connector %r of %s is not valid: %d problems", name, org_id, error.error_count()
             )
     return OrgConnectors(
-        definitions, data_root=runtime.data_root / org_id, read_dataset=read_dataset
+        definitions,
+        data_root=runtime.data_root / org_id,
+        read_dataset=read_dataset,
+        rules=replace(rules, refused=(*rules.refused, *_own_servers(runtime.database))),
+    )
+
+
+def _own_servers(database: Database) -> tuple[Endpoint, ...]:
+    """List the servers of the platform's own database: no tenant's connector may reach them."""
+    urls = (database.app.url, database.platform.url)
+    hosts = {
+        (each.strip(), url.port or POSTGRES_PORT)
+        for url in urls
+        for host in (url.host, url.query.get("host"))
+        for each in ((host,) if isinstance(host, str) else host or ())
+    }
+    # A folder is a socket's: that server is on this machine.
+    return tuple(
+        Endpoint("localhost" if host.startswith("/") else host, port)
+        for host, port in sorted(hosts)
     )

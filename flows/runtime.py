@@ -1,9 +1,10 @@
 """What the flows of one worker process reach: its database, its agents, its Prefect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.registry import AgentRegistry
+from domain.addresses import AddressRules
 from domain.errors import ErrorCode, TenantryError
 from persistence.sessions import Database
 
@@ -29,6 +30,8 @@ class Runtime:
     registry: AgentRegistry
     data_root: Path
     """Each organization's file connectors read below `data_root/<org id>`."""
+    address_rules: AddressRules = field(default_factory=AddressRules)
+    """Where SQL connectors may connect to; never the platform's own database, besides."""
     max_attempts: int = 3
     """How often an execution is started before a lost worker fails it."""
     execution_url: str | None = None

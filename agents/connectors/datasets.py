@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from agents.connectors.limits import DEFAULT_LIMITS, ReadLimits
 from agents.connectors.object_types import check_object_type
 from agents.connectors.parquet import parquet_frame
 from agents.errors import DataNotFound
@@ -16,8 +17,8 @@ ReadDataset = Callable[[str], bytes | None]
 class DatasetRecords:
     """Reads an object type from the rows that were uploaded under its name."""
 
-    def __init__(self, *, read_dataset: ReadDataset) -> None:
-        self._read_dataset = read_dataset
+    def __init__(self, *, read_dataset: ReadDataset, limits: ReadLimits = DEFAULT_LIMITS) -> None:
+        self._read_dataset, self._limits = read_dataset, limits
 
     def load(self, object_type: str) -> pd.DataFrame:
         """Read a kept data set whole."""
@@ -28,4 +29,5 @@ class DatasetRecords:
                 f"Your organization keeps no data set called {quote(object_type)}.",
                 hint="Upload one under that name, or correct `object_type` in the agent's config.",
             )
-        return parquet_frame(content, shown=f"The data set {quote(object_type)}")
+        shown = f"The data set {quote(object_type)}"
+        return parquet_frame(content, shown=shown, limits=self._limits)

@@ -3,15 +3,17 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Protocol, cast
 
 import pandas as pd
 
 from agents.connectors.confinement import resolve_below
 from agents.connectors.definitions import FileConnector
+from agents.connectors.limits import DEFAULT_LIMITS, Meter, ReadLimits
 from agents.connectors.object_types import check_object_type
 from agents.connectors.parquet import parquet_frame
 from agents.errors import DataNotFound, DataTooLarge, DataUnreadable
@@ -19,13 +21,18 @@ from domain.text import Suggester, quote
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 _DELIMITERS = ",;\t|"
+_MAX_HEADING_CHARS = 1_000_000
+_CHUNK_ROWS = 50_000
 
 
 class FileRecords:
     """Reads an object type from the file of that name."""
 
-    def __init__(self, definition: FileConnector, *, data_root: Path) -> None:
+    def __init__(
+        self, definition: FileConnector, *, data_root: Path, limits: ReadLimits = DEFAULT_LIMITS
+    ) -> None:
         self._definition, self._data_root = definition, data_root
+        self._limits = limits
 
     def load(self, object_type: str) -> pd.DataFrame:
         """Read the file whole. Values of CSV files stay text: "NA" is Namibia, not a gap."""
@@ -41,7 +48,7 @@ class FileRecords:
                 f"The file {quote(path.name)} is empty.",
                 hint="Export it again: the first line must hold the names of the columns.",
             )
-        return _READERS[path.suffix.lower()](path, self._definition)
+        return _READERS[path.suffix.lower()](path, self._definition, limits=self._limits)
 
     def _find(self, object_type: str) -> Path:
         folder = resolve_below(self._data_root, self._definition.folder)
@@ -74,56 +81,97 @@ class FileRecords:
         return DataNotFound(f"The connector has no file {wanted}.", hint=hint)
 
 
-def _read_csv(path: Path, definition: FileConnector) -> pd.DataFrame:
-    text = _read_text(path, definition)
-    delimiter = definition.delimiter or _guess_delimiter(text)
-    try:
-        frame = pd.read_csv(
-            io.StringIO(text),
-            sep=delimiter,
-            dtype=str,
-            keep_default_na=False,
-            na_filter=False,
-            skipinitialspace=True,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        raise _no_table(path, delimiter) from error
-    # Lines longer than the heading: pandas would take their first values for names of the rows.
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise _no_table(path, delimiter)
-    return frame
-
-
-def _read_json_lines(path: Path, definition: FileConnector) -> pd.DataFrame:
-    rows: list[dict[str, object]] = []
-    for number, line in enumerate(_read_text(path, definition).splitlines(), start=1):
-        if not line.strip():
-            continue
+def _read_csv(path: Path, definition: FileConnector, *, limits: ReadLimits) -> pd.DataFrame:
+    meter = Meter(limits, shown=_shown(path))
+    with _open_text(path, definition) as file:
+        heading = _read_heading(file)
+        delimiter = definition.delimiter or max(_DELIMITERS, key=heading.count)
+        # A heading of a million columns takes a minute to parse: it is counted first.
+        meter.check_columns(heading.count(delimiter) + 1)
+        file.seek(0)
+        chunks: list[pd.DataFrame] = []
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise _bad_line(path, number) from error
-        if not isinstance(row, dict):
-            raise _bad_line(path, number)
-        rows.append(cast("dict[str, object]", row))
+            with pd.read_csv(
+                file,
+                sep=delimiter,
+                dtype=str,
+                keep_default_na=False,
+                na_filter=False,
+                skipinitialspace=True,
+                chunksize=_CHUNK_ROWS,
+            ) as reader:
+                for chunk in reader:
+                    meter.add(rows=len(chunk), columns=len(chunk.columns))
+                    chunks.append(chunk)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+            raise _no_table(path, delimiter) from error
+    # Lines longer than the heading: pandas would take their first values for names of the rows.
+    if not all(isinstance(chunk.index, pd.RangeIndex) for chunk in chunks):
+        raise _no_table(path, delimiter)
+    return chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True)
+
+
+def _read_json_lines(path: Path, definition: FileConnector, *, limits: ReadLimits) -> pd.DataFrame:
+    meter = Meter(limits, shown=_shown(path))
+    rows: list[dict[str, object]] = []
+    columns: dict[str, object] = {}
+    with _open_text(path, definition) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            # ValueError is also what whole numbers of thousands of digits are.
+            except (ValueError, RecursionError) as error:
+                raise _bad_line(path, number) from error
+            if not isinstance(row, dict):
+                raise _bad_line(path, number)
+            record = cast("dict[str, object]", row)
+            columns.update(record)
+            meter.add(rows=1, columns=len(columns))
+            rows.append(record)
     return pd.DataFrame(rows, dtype=object)
 
 
-def _read_parquet(path: Path, _definition: FileConnector) -> pd.DataFrame:
-    return parquet_frame(path.read_bytes(), shown=quote(path.name))
+def _read_parquet(path: Path, _definition: FileConnector, *, limits: ReadLimits) -> pd.DataFrame:
+    return parquet_frame(path.read_bytes(), shown=_shown(path), limits=limits)
 
 
-_Reader = Callable[[Path, FileConnector], pd.DataFrame]
+class _Reader(Protocol):
+    def __call__(
+        self, path: Path, definition: FileConnector, /, *, limits: ReadLimits
+    ) -> pd.DataFrame: ...
+
+
 _READERS: Mapping[str, _Reader] = MappingProxyType(
     {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_json_lines}
 )
 
 
-def _read_text(path: Path, definition: FileConnector) -> str:
+class _TextWithoutNul(io.TextIOWrapper):
+    """A text file without the NUL characters in it, which no table can hold."""
+
+    def read(self, size: int | None = -1, /) -> str:
+        while text := super().read(size):
+            # An empty text would mean the end of the file.
+            if kept := text.replace("\x00", ""):
+                return kept
+        return ""
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        return super().readline(size).replace("\x00", "")
+
+    def __next__(self) -> str:
+        return super().__next__().replace("\x00", "")
+
+
+@contextmanager
+def _open_text(path: Path, definition: FileConnector) -> Generator[io.TextIOWrapper]:
     # Excel puts a byte order mark before UTF-8, which would become part of the first column.
     encoding = "utf-8-sig" if definition.encoding == "utf-8" else definition.encoding
     try:
-        return path.read_text(encoding=encoding).replace("\x00", "")
+        with path.open("rb") as file, _TextWithoutNul(file, encoding=encoding) as text:
+            yield text
     except UnicodeError as error:
         raise DataUnreadable(
             f"The letters of the file {quote(path.name)} are not encoded as {definition.encoding}.",
@@ -132,15 +180,21 @@ def _read_text(path: Path, definition: FileConnector) -> str:
         ) from error
 
 
-def _guess_delimiter(text: str) -> str:
-    first = text[:10_000].lstrip("\r\n").partition("\n")[0]
-    unquoted = "".join(first.split('"')[::2])
-    return max(_DELIMITERS, key=unquoted.count)
+def _read_heading(file: io.TextIOWrapper) -> str:
+    """Read the first line that is not blank, without what stands in quotes."""
+    line = "\n"
+    while line and not line.strip("\r\n"):
+        line = file.readline(_MAX_HEADING_CHARS)
+    return "".join(line.split('"')[::2])
+
+
+def _shown(path: Path) -> str:
+    return f"The file {quote(path.name)}"
 
 
 def _no_table(path: Path, delimiter: str) -> DataUnreadable:
     return DataUnreadable(
-        f"The file {quote(path.name)} is no table: its lines do not have the same columns.",
+        f"{_shown(path)} is no table: its lines do not have the same columns.",
         hint=f"It was read with {delimiter!r} between the columns: set `delimiter` if that is "
         "another character, and close every quotation mark.",
     )

@@ -7,13 +7,15 @@ import pandas as pd
 import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 
-from agents.errors import DataTooLarge, DataUnreadable
+from agents.connectors.limits import DEFAULT_LIMITS, Meter, ReadLimits
+from agents.errors import DataUnreadable
 
-MAX_ROWS = 1_000_000
-MAX_UNPACKED_BYTES = 1024**3
+# A batch of one value that is repeated unpacks to as many copies as it has rows.
+_BATCH_ROWS = 8_192
 
 # PyArrow has no types: this is its edge.
-_READ_ERRORS = cast("tuple[type[Exception], ...]", (cast("Any", pa).ArrowException, OSError))
+_ARROW, _PARQUET = cast("Any", pa), cast("Any", pq)
+_READ_ERRORS = cast("tuple[type[Exception], ...]", (_ARROW.ArrowException, OSError))
 
 
 def dataset_bytes(frame: pd.DataFrame) -> bytes:
@@ -23,21 +25,35 @@ def dataset_bytes(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def parquet_frame(content: bytes, *, shown: str) -> pd.DataFrame:
-    """Unpack a table; `shown` names it in errors.
+def parquet_frame(
+    content: bytes, *, shown: str, limits: ReadLimits = DEFAULT_LIMITS
+) -> pd.DataFrame:
+    """Unpack a table, batch by batch; `shown` names it in errors.
+
+    What the file says of its size is not enough: it counts a value that is repeated once.
 
     Raises:
         DataUnreadable: the bytes are no Parquet.
-        DataTooLarge: unpacked, it would fill the worker's memory.
+        DataTooLarge: unpacked, it has more than the limits allow.
+        MemoryError: a single batch needs more memory than there is.
     """
+    meter = Meter(limits, shown=shown)
     try:
-        rows, unpacked_bytes = _measure(content)
-        if rows > MAX_ROWS or unpacked_bytes > MAX_UNPACKED_BYTES:
-            raise DataTooLarge(
-                f"{shown} holds {rows:,} rows, more than one batch may load.",
-                hint=f"Keep at most {MAX_ROWS:,} rows in it, or use a `sql` connector to a view.",
-            )
-        return pd.read_parquet(io.BytesIO(content))
+        file = _PARQUET.ParquetFile(io.BytesIO(content))
+        columns = len(file.schema_arrow.names)
+        Meter(limits, shown=shown).add(rows=int(file.metadata.num_rows), columns=columns)
+        parts: list[Any] = []
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            part = _without_dictionaries(_ARROW.Table.from_batches([batch]))
+            meter.add(rows=part.num_rows, columns=columns, value_bytes=int(part.nbytes))
+            parts.append(part)
+        if not parts:
+            parts.append(_without_dictionaries(file.schema_arrow.empty_table()))
+        table = _ARROW.concat_tables(parts)
+        return cast("pd.DataFrame", table.to_pandas(use_threads=False))
+    except MemoryError:
+        # ArrowMemoryError is of both kinds.
+        raise
     except _READ_ERRORS as error:
         raise DataUnreadable(
             f"{shown} is not a readable Parquet table.",
@@ -45,9 +61,10 @@ def parquet_frame(content: bytes, *, shown: str) -> pd.DataFrame:
         ) from error
 
 
-def _measure(content: bytes) -> tuple[int, int]:
-    """Count the rows and the unpacked bytes without unpacking."""
-    metadata = cast("Any", pq).ParquetFile(io.BytesIO(content)).metadata
-    groups = range(int(metadata.num_row_groups))
-    unpacked_bytes = sum(int(metadata.row_group(number).total_byte_size) for number in groups)
-    return int(metadata.num_rows), unpacked_bytes
+def _without_dictionaries(table: Any) -> Any:
+    """Write out values that the file keeps once: counted as what they are for every reader."""
+    for number, column in enumerate(table.schema):
+        if _ARROW.types.is_dictionary(column.type):
+            plain = table.column(number).cast(column.type.value_type)
+            table = table.set_column(number, column.name, plain)
+    return table

@@ -2,6 +2,7 @@
 
 import sqlite3
 import warnings
+from ipaddress import ip_network
 
 import pandas as pd
 import pytest
@@ -10,11 +11,16 @@ from pydantic import SecretStr
 from agents.connectors.definitions import FileConnector, SqlConnector
 from agents.connectors.opening import open_connector
 from agents.connectors.reading import ConnectorDefinitionInvalid, read_definition
+from domain.addresses import AddressRules
 from domain.errors import ErrorCode, TenantryError
+
+LOCAL = AddressRules(allowed=(ip_network("127.0.0.0/8"),))
 
 
 def load(definition, root, object_type="companies"):
-    connector = open_connector(definition, data_root=root, read_dataset=lambda _name: None)
+    connector = open_connector(
+        definition, data_root=root, read_dataset=lambda _name: None, rules=LOCAL
+    )
     return connector.load(object_type)
 
 
