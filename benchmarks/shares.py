@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from domain.fairness import jain_index
+from domain.queue_shares import jain_index
 
 TENTHS = 10
 

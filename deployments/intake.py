@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 
 from deployments.carrying import Carrier
 from domain.errors import TenantryError
-from domain.fairness import Rules
+from domain.queue_shares import Rules
 from domain.runs import ClaimedRun
 from persistence.notifications import QUEUE, listen
 from persistence.queue import Claimant, claim_runs

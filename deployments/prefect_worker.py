@@ -46,7 +46,7 @@ from deployments.settings import Settings, load_settings
 from deployments.stopping import run_aside
 from deployments.wiring import open_database_of
 from domain.addresses import AddressRules, read_endpoints, read_networks
-from domain.fairness import Rules
+from domain.queue_shares import Rules
 from flows.naming import POOL
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime

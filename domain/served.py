@@ -11,8 +11,8 @@ Source of the fair part: Bertsekas, Gallager, "Data Networks", 1992, section 6.5
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from domain.fairness import jain_index
 from domain.ids import OrgId
+from domain.queue_shares import jain_index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

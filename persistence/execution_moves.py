@@ -19,6 +19,7 @@ from domain.ids import ExecutionId, RunId, WorkflowId
 from domain.json_data import JsonObject, JsonValue
 from domain.runs import RunState
 from persistence.audit import add_audit
+from persistence.queue_heads import wake_head
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow, WorkflowRow
 
@@ -219,8 +220,19 @@ def requeue_executions(
                 else_=ExecutionRow.status,
             ),
         )
-        .returning(ExecutionRow.id, ExecutionRow.requested_by, ExecutionRow.attempt)
+        .returning(
+            ExecutionRow.id,
+            ExecutionRow.requested_by,
+            ExecutionRow.attempt,
+            ExecutionRow.priority,
+            ExecutionRow.created_at,
+        )
     ).all()
+    first: dict[int, datetime] = {}
+    for row in rows:
+        first[row.priority] = min(first.get(row.priority, row.created_at), row.created_at)
+    if first:
+        wake_head(session, first)
     entries = [
         _entry("requeued", row.id, row.requested_by, at, {"run_id": run_id, "attempt": row.attempt})
         for row in sorted(rows, key=lambda row: row.id)

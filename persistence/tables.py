@@ -196,6 +196,24 @@ class QueueClockRow(Table):
     time: Mapped[float] = mapped_column(server_default="0")
 
 
+class QueueHeadRow(Table):
+    __tablename__ = "queue_heads"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    clock: Mapped[float] = mapped_column(server_default="0")
+    taken: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    weight: Mapped[float] = mapped_column(server_default="1")
+    max_running: Mapped[int | None]
+    is_paused: Mapped[bool] = mapped_column(server_default="false")
+    # Since when the oldest waiting execution of each priority waits, in seconds since 1970.
+    first_1: Mapped[float | None]
+    first_2: Mapped[float | None]
+    first_3: Mapped[float | None]
+    first_4: Mapped[float | None]
+    first_5: Mapped[float | None]
+    retry_at: Mapped[float | None]
+    lines_after: Mapped[str | None]
+
+
 class WorkerRow(Table):
     __tablename__ = "workers"
     name: Mapped[str] = mapped_column(primary_key=True)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from domain.catalog import Workflow
 from domain.errors import TenantryError
-from domain.fairness import Rules
+from domain.queue_shares import Rules
 from domain.ids import ExecutionId, OrgId
 from domain.limits import OrgLimits, QueueFull, WorkflowLimits
 from domain.runs import ClaimedRun

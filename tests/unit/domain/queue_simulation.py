@@ -6,16 +6,9 @@ Runs share one processor evenly, and each costs something whatever it carries, a
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from domain.fairness import (
-    FairPlan,
-    OrgShare,
-    Pick,
-    Rules,
-    WaitingLine,
-    WorkerRoom,
-    WorkflowShare,
-)
+from domain.fairness import FairPlan, Pick
 from domain.ids import OrgId, WorkflowId
+from domain.queue_shares import OrgShare, Rules, WaitingLine, WorkerRoom, WorkflowShare
 
 RUN_S = 0.4
 EXECUTION_S = 0.0011

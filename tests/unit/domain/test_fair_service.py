@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.shares import End, Mark, mark_tenths
-from domain.fairness import Rules
+from domain.queue_shares import Rules
 from tests.unit.domain.queue_simulation import Arrival, SimulatedQueue
 
 WORKING = Rules(opening_s=0.25, is_in_step=True)

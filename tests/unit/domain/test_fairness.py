@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.fairness import (
-    FairPlan,
+from domain.fairness import FairPlan, share_of
+from domain.ids import OrgId, WorkflowId
+from domain.queue_shares import (
     OrgShare,
     Rules,
     WaitingLine,
@@ -15,9 +16,7 @@ from domain.fairness import (
     WorkflowShare,
     jain_index,
     level_of,
-    share_of,
 )
-from domain.ids import OrgId, WorkflowId
 
 
 def line(org: str, *, priority: int = 3, age_s: float = 0.0, workflow: str = "") -> WaitingLine:
@@ -144,9 +143,9 @@ def test_the_last_place_is_kept_for_who_has_nothing_running():
     made = plan(line("heavy"), runs=4)
     serve(made, 10, ends=False)
     assert made.room.free_runs == 1
-    made.lines.append(line("light"))
     made.orgs[OrgId("light")] = OrgShare(clock=10**6)
     made.workflows[WorkflowId("wf_light")] = WorkflowShare()
+    made.add_lines([line("light")])
     pick = made.choose()
     assert pick is not None
     assert pick.line.org_id == "light"
@@ -160,9 +159,9 @@ def test_a_worker_with_one_place_uses_it():
 def test_batches_end_where_the_worker_is_full_but_not_for_newcomers():
     made = plan(line("heavy"), executions=25)
     assert serve(made, 10, ends=False)["heavy"] == 30
-    made.lines.append(line("light"))
     made.orgs[OrgId("light")] = OrgShare()
     made.workflows[WorkflowId("wf_light")] = WorkflowShare()
+    made.add_lines([line("light")])
     assert serve(made, 10, ends=False) == {"light": 10}
 
 

@@ -1,0 +1,274 @@
+"""One claim: choose from the queue's heads, take rows, write heads and clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from domain.executions import Trigger
+from domain.fairness import FairPlan, Pick
+from domain.ids import ExecutionId, OrgId
+from domain.queue_shares import Rules, WaitingLine, WorkerRoom, level_of
+from domain.runs import ClaimedRun
+from persistence.queue_heads import (
+    MAX_LINES,
+    WAITS,
+    Candidate,
+    HeadUpdate,
+    list_candidates,
+    list_lines,
+    list_workflow_shares,
+    lock_heads,
+    read_others,
+    refresh_heads,
+    sweep_heads,
+    write_heads,
+)
+from persistence.runs import NewRun, add_runs
+from persistence.sessions import PlatformSession
+
+# Small runs only, and of the last seconds: of a batch that was dealt out none is as small. Who
+# has had no share of a batch since it was idle, and has none now, comes with single ones.
+_STATE = text("""
+with open as materialized (
+    select org_id, sum(size)::bigint as running, count(*) as runs from runs
+    where closed_at is null group by 1
+)
+select (select time from queue_clock) as time,
+    (select coalesce(sum(runs), 0)::int from open) as open_runs,
+    (select coalesce(sum(slots), 0)::int from workers where expires_at > clock_timestamp())
+        as places,
+    exists (
+        select from runs r join queue_heads h using (org_id) left join open o using (org_id)
+        where r.closed_at > clock_timestamp() - make_interval(secs => :singles_s)
+            and r.size < :small and h.taken < :small and coalesce(o.running, 0) < :small
+    ) as has_singles
+""")
+# SKIP LOCKED: whoever calls an execution off at this moment is not waited for.
+_TAKE = text(f"""
+select id, trigger from executions
+where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
+    and workflow_version = :version and priority = :priority
+    and (deadline is null or deadline > clock_timestamp())
+    and id > :after
+order by id limit :most for update skip locked
+""")
+_ASSIGN = text("""
+update executions e set run_id = x.run_id, lease_token = x.lease_token
+from unnest(cast(:org_ids as text[]), cast(:ids as text[]), cast(:run_ids as text[]),
+    cast(:tokens as uuid[])) as x(org_id, id, run_id, lease_token)
+where e.org_id = x.org_id and e.id = x.id
+""")
+_COUNT = text(f"""
+select o.org_id, w.waiting from unnest(cast(:ids as text[])) as o(org_id) cross join lateral (
+    select count(*) as waiting from (
+        select from executions where {WAITS} and org_id = o.org_id limit :most
+    ) as rows
+) as w
+""")
+# So many times as many heads are read as there are free runs: some of them others hold.
+_READ_AHEAD = 2
+_FEWEST_READ = 16
+_ADVANCE = text("update queue_clock set time = :time where time < :time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """The worker that asks for work."""
+
+    name: str
+    lease_s: float
+    runs: int
+    """Runs that it carries at most, and `free_runs` more than it does now."""
+    free_runs: int
+    free_executions: int
+    carried: int = 0
+    """Executions that it carries now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    line: WaitingLine
+    ids: Sequence[str]
+    trigger: str
+
+
+class Claim:
+    """The steps of one claim, in one transaction that is the caller's."""
+
+    def __init__(self, session: PlatformSession, claimant: Claimant, rules: Rules) -> None:
+        self._session, self._claimant = session, claimant
+        state = session.execute(
+            _STATE, {"singles_s": rules.singles_s, "small": rules.smallest_share}
+        ).one()
+        self._room = WorkerRoom(
+            runs=claimant.runs,
+            free_runs=claimant.free_runs,
+            free_executions=claimant.free_executions,
+            all_runs=max(state.places, state.open_runs + claimant.free_runs),
+            carried=claimant.carried,
+        )
+        if state.has_singles:
+            rules = rules.beside_small_runs()
+            self._room.carry_one_batch(rules)
+        self._rules, self._time = rules, state.time
+        self._plan = FairPlan([], {}, {}, self._room, state.time, rules)
+        self._seen: dict[OrgId, Candidate] = {}
+        self._frontier: tuple[int, float] | None = None
+        self._lines: dict[OrgId, list[WaitingLine]] = {}
+        self._after: dict[OrgId, str | None] = {}
+        self._waiting: dict[OrgId, int] = {}
+        self._taken: list[_Taken] = []
+        self._passed_over: set[WaitingLine] = set()
+        # How far a line was taken from: what this transaction has locked itself is not skipped.
+        self._last_ids: dict[WaitingLine, str] = {}
+
+    def run(self) -> list[ClaimedRun]:
+        """Choose, take and write; nothing is committed."""
+        self._read_more()
+        if not self._seen and sweep_heads(self._session):
+            self._read_more()
+        while (pick := self._choose()) is not None:
+            self._take(pick)
+        return self._write()
+
+    def _choose(self) -> Pick | None:
+        """Choose the next line, among those whose place is sure to be before all unread ones."""
+        pick = self._plan.choose()
+        while self._frontier is not None and (pick is None or pick.key > self._frontier):
+            if self._room.free_runs <= 0:
+                break
+            self._read_more()
+            pick = self._plan.choose()
+        return pick
+
+    def _read_more(self) -> None:
+        """Lock the heads that come next, and take their lines into the plan."""
+        is_first = not self._seen
+        most = _READ_AHEAD * max(_FEWEST_READ, self._claimant.free_runs)
+        found = list_candidates(
+            self._session, self._rules, time=self._time, seen=self._seen.keys(), most=most
+        )
+        has_more = len(found) == most
+        self._frontier = found[-1].key if has_more else None
+        self._seen |= {each.org_id: each for each in found}
+        if not found:
+            return
+        # Few are taken in turns, in their exact order. Of many, claimers take different ones.
+        ids = [each.org_id for each in found]
+        shares, after = lock_heads(self._session, ids, self._rules, wait=is_first and not has_more)
+        if not shares and is_first:
+            shares, after = lock_heads(self._session, ids, self._rules, wait=True)
+        lines = list_lines(self._session, after)
+        workflows = {line.workflow_id for each in lines.values() for line in each}
+        self._plan.workflows |= list_workflow_shares(self._session, workflows)
+        self._plan.orgs |= shares
+        self._plan.add_lines(line for each in lines.values() for line in each)
+        self._plan.set_others(
+            read_others(self._session, self._rules, time=self._time, known=self._plan.orgs)
+        )
+        self._lines |= lines
+        self._after |= after
+        self._count([id for id in ids if id in shares][: self._room.free_runs])
+
+    def _count(self, ids: Sequence[OrgId]) -> None:
+        missing = [org_id for org_id in ids if org_id not in self._waiting]
+        if missing:
+            rows = self._session.execute(_COUNT, {"ids": missing, "most": self._rules.counted})
+            self._waiting |= {OrgId(row.org_id): row.waiting for row in rows}
+
+    def _take(self, pick: Pick) -> None:
+        line = pick.line
+        self._count([line.org_id, *self._plan.heavier_than(pick)])
+        wanted = self._plan.size(pick, self._waiting)
+        rows = self._session.execute(
+            _TAKE,
+            {
+                "org_id": line.org_id,
+                "workflow_id": line.workflow_id,
+                "version": line.version,
+                "priority": line.priority,
+                "after": self._last_ids.get(line, ""),
+                "most": wanted,
+            },
+        ).all()
+        self._plan.take(pick, len(rows), is_empty=len(rows) < wanted)
+        if not rows:
+            self._passed_over.add(line)
+            return
+        self._last_ids[line] = rows[-1].id
+        self._waiting[line.org_id] -= len(rows)
+        self._taken.append(_Taken(line, [row.id for row in rows], rows[0].trigger))
+
+    def _write(self) -> list[ClaimedRun]:
+        runs = add_runs(
+            self._session,
+            [
+                NewRun(each.line.org_id, each.line.workflow_id, each.line.version, len(each.ids))
+                for each in self._taken
+            ],
+            worker=self._claimant.name,
+            lease_s=self._claimant.lease_s,
+        )
+        org_ids: list[OrgId] = []
+        ids: list[str] = []
+        run_ids: list[str] = []
+        tokens: list[UUID] = []
+        for run, taken in zip(runs, self._taken, strict=True):
+            org_ids += [run.org_id] * len(taken.ids)
+            ids += taken.ids
+            run_ids += [run.id] * len(taken.ids)
+            tokens += [run.lease_token] * len(taken.ids)
+        if ids:
+            values = {"org_ids": org_ids, "ids": ids, "run_ids": run_ids, "tokens": tokens}
+            self._session.execute(_ASSIGN, values)
+        self._write_heads()
+        if self._plan.time > self._time:
+            # Last, for all claimers write it.
+            self._session.execute(_ADVANCE, {"time": self._plan.time})
+        return [
+            ClaimedRun(run, [ExecutionId(id) for id in taken.ids], Trigger(taken.trigger))
+            for run, taken in zip(runs, self._taken, strict=True)
+        ]
+
+    def _write_heads(self) -> None:
+        served = {each.line.org_id for each in self._taken}
+        updates: list[HeadUpdate] = []
+        stale: list[OrgId] = []
+        for org_id, lines in self._lines.items():
+            is_blocked = org_id not in served and self._is_blocked(lines)
+            after = _cursor(lines)
+            if org_id in served or is_blocked or after != self._after[org_id]:
+                updates.append(
+                    HeadUpdate(
+                        org_id=org_id,
+                        share=self._plan.orgs[org_id],
+                        is_blocked=is_blocked and after is None,
+                        lines_after=after,
+                    )
+                )
+            if org_id in served or self._is_stale(org_id, lines):
+                stale.append(org_id)
+        write_heads(self._session, updates)
+        refresh_heads(self._session, stale)
+
+    def _is_blocked(self, lines: Sequence[WaitingLine]) -> bool:
+        return bool(lines) and all(
+            line in self._passed_over or self._plan.workflows[line.workflow_id].room() == 0
+            for line in lines
+        )
+
+    def _is_stale(self, org_id: OrgId, lines: Sequence[WaitingLine]) -> bool:
+        if not lines:
+            return True
+        return min(level_of(line, self._rules) for line in lines) > self._seen[org_id].key[0]
+
+
+def _cursor(lines: Sequence[WaitingLine]) -> str | None:
+    """Say behind which workflow the next claim goes on, if this one could not read all lines."""
+    if len(lines) < MAX_LINES:
+        return None
+    # The last one's lines may not have been read to their end.
+    workflows = list(dict.fromkeys(line.workflow_id for line in lines))
+    return workflows[-2] if len(workflows) > 1 else workflows[-1]

@@ -1,0 +1,385 @@
+"""The queue's heads: a row per organization that says what a claim needs to know of what waits.
+
+A claim reads the few heads that come first, locks them, and then reads the lines of these
+organizations only. Heads may be too early, never too late: see the migration that made them.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from domain.ids import OrgId, WorkflowId
+from domain.queue_shares import Begun, OrgShare, Others, Rules, WaitingLine, WorkflowShare
+from persistence.sessions import OrgSession, PlatformSession
+
+WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
+"""SQL that says of a row of `executions` whether it waits, word for word as the queue's index."""
+
+MAX_LINES = 200
+"""Lines of one organization that one claim reads; the next claim goes on behind them."""
+BLOCKED_S = 2.0
+"""How long an organization is passed over when none of its lines could start, unless a limit of
+it changes or a run of it ends before."""
+_ALL_LINES = 10**9
+_LOCK_CLASS = 2118734
+
+_NOW = "extract(epoch from clock_timestamp())::float"
+_WAITING = "coalesce(first_1, first_2, first_3, first_4, first_5) is not null"
+_LEVEL = (
+    "greatest(1, least("
+    + ", ".join(f"{n} - floor((t.now - first_{n}) / :ageing_s)" for n in range(1, 6))
+    + "))::int"
+)
+_OPEN = """
+select org_id, count(*) as runs, sum(size)::bigint as running,
+    extract(epoch from clock_timestamp() - max(created_at))::float as newest_age_s,
+    bool_or(case when started_at is null
+        then created_at > clock_timestamp() - make_interval(secs => :start_grace_s)
+        else started_at > clock_timestamp() - make_interval(secs => :step_s) end) as has_begun
+from runs where closed_at is null group by 1
+"""
+# Those that may start something, the best first. One scan of a narrow table, sorted at its top.
+_CANDIDATES = text(f"""
+with t as (select {_NOW} as now), open as materialized (
+    select org_id, sum(size)::bigint as running from runs where closed_at is null group by 1
+), able as (
+    select h.org_id, {_LEVEL} as level,
+        greatest(h.clock, :time) + coalesce(o.running, 0) / h.weight as turn,
+        least(first_1, first_2, first_3, first_4, first_5) as first_s
+    from t cross join queue_heads h left join open o using (org_id)
+    where {_WAITING} and not h.is_paused and coalesce(h.retry_at <= t.now, true)
+        and (h.max_running is null or h.max_running > coalesce(o.running, 0))
+)
+select org_id, level, turn from able where org_id <> all(:seen)
+order by level, turn, first_s, org_id limit :most
+""")
+# Of the table's columns, so that each claimer that gets a lock sees the newest row.
+_COLUMNS = "org_id, clock, taken, weight, max_running, is_paused, lines_after"
+_LOCK_FREE = text(f"""
+select {_COLUMNS} from queue_heads where org_id = any(:ids)
+order by org_id for no key update skip locked
+""")
+_LOCK = text(f"""
+select {_COLUMNS} from queue_heads where org_id = any(:ids) order by org_id for no key update
+""")
+_RUNNING = text(
+    _OPEN.replace("where closed_at is null", "where closed_at is null and org_id = any(:ids)")
+)
+# Everybody else who contends, as sums.
+_OTHERS = text(f"""
+with t as (select {_NOW} as now), open as materialized ({_OPEN}), others as materialized (
+    select h.*, o.runs, coalesce(o.running, 0) as running,
+        greatest(h.clock, :time) + coalesce(o.running, 0) / h.weight as turn,
+        {_WAITING} and not h.is_paused
+            and (h.max_running is null or h.max_running > coalesce(o.running, 0)) as is_waiting,
+        case when coalesce(h.retry_at <= t.now, true) then {_LEVEL} end as level
+    from t cross join queue_heads h left join open o using (org_id)
+    where h.org_id <> all(:ids) and ({_WAITING} or o.runs is not null)
+)
+select count(*) as orgs, coalesce(sum(weight), 0)::float as weight,
+    coalesce(sum(running), 0)::bigint as running, min(turn) as min_turn, max(turn) as max_turn,
+    max(weight) filter (where is_waiting) as max_weight,
+    array(select row(level, min(clock))::text from others
+        where is_waiting and level is not null group by level) as earliest
+from others where is_waiting or runs is not null
+""")
+_HEAVIEST = text(f"""
+select h.org_id, h.weight, h.taken, h.clock, h.max_running, coalesce(o.running, 0) as running
+from queue_heads h left join (
+    select org_id, sum(size)::bigint as running from runs where closed_at is null group by 1
+) o using (org_id)
+where h.org_id <> all(:ids) and {_WAITING} and not h.is_paused and h.weight > :weight
+    and (h.max_running is null or h.max_running > coalesce(o.running, 0))
+order by h.weight desc, h.org_id limit :most
+""")
+_BEGUN = text(f"""
+select h.org_id, h.clock, h.weight, o.runs, o.running
+from ({_OPEN}) o join queue_heads h using (org_id)
+where o.has_begun and h.org_id <> all(:ids)
+""")
+# From line to line by the index: what it costs grows with the lines, not with what waits in them.
+_LINES_OF = f"""
+    with recursive line as (
+        (select org_id, workflow_id, workflow_version, priority, id as oldest_id,
+            extract(epoch from created_at)::float as since_s
+            from executions where {WAITS} and org_id = o.org_id
+                and workflow_id > coalesce(o.after, '')
+            order by org_id, workflow_id, workflow_version, priority, id limit 1)
+        union all
+        select n.* from line l cross join lateral (
+            select org_id, workflow_id, workflow_version, priority, id,
+                extract(epoch from created_at)::float
+            from executions
+            where {WAITS} and org_id = l.org_id
+                and (workflow_id, workflow_version, priority)
+                    > (l.workflow_id, l.workflow_version, l.priority)
+            order by org_id, workflow_id, workflow_version, priority, id limit 1
+        ) n
+    )
+    select * from line limit :most
+"""
+_LINES = text(f"""
+select l.org_id, l.workflow_id, l.workflow_version, l.priority, l.oldest_id,
+    {_NOW} - l.since_s as oldest_age_s
+from unnest(cast(:ids as text[]), cast(:after as text[])) as o(org_id, after)
+    cross join lateral ({_LINES_OF}) l
+""")
+_WORKFLOWS = text("""
+select w.id, w.max_running, w.max_batch, w.paused_at is not null as is_paused,
+    coalesce((select sum(size) from runs r
+        where r.closed_at is null and r.org_id = w.org_id and r.workflow_id = w.id), 0)::bigint
+        as running
+from workflows w where w.id = any(:ids)
+""")
+_TRY_LOCK = text("""
+select org_id from unnest(cast(:ids as text[])) as o(org_id)
+where pg_try_advisory_xact_lock(:class, hashtext(org_id))
+""")
+_REFRESH = text(f"""
+update queue_heads h set first_1 = x.first_1, first_2 = x.first_2, first_3 = x.first_3,
+    first_4 = x.first_4, first_5 = x.first_5,
+    taken = case when x.lines = 0 then 0 else h.taken end
+from (
+    select o.org_id, count(l.org_id) as lines,
+        min(l.since_s) filter (where l.priority = 1) as first_1,
+        min(l.since_s) filter (where l.priority = 2) as first_2,
+        min(l.since_s) filter (where l.priority = 3) as first_3,
+        min(l.since_s) filter (where l.priority = 4) as first_4,
+        min(l.since_s) filter (where l.priority = 5) as first_5
+    from unnest(cast(:ids as text[]), cast(:after as text[])) as o(org_id, after)
+        left join lateral ({_LINES_OF}) l on true
+    group by o.org_id
+) x
+where h.org_id = x.org_id and x.lines < :most
+""")
+# One statement, in which rows and heads are of one moment: a head that is late is a fault.
+_LATE = text(f"""
+select w.* from (
+        select o.org_id,
+            min(l.since_s) filter (where l.priority = 1) as first_1,
+            min(l.since_s) filter (where l.priority = 2) as first_2,
+            min(l.since_s) filter (where l.priority = 3) as first_3,
+            min(l.since_s) filter (where l.priority = 4) as first_4,
+            min(l.since_s) filter (where l.priority = 5) as first_5
+        from (select id as org_id, null::text as after from organizations) o
+            cross join lateral ({_LINES_OF}) l
+        group by o.org_id
+    ) w left join queue_heads h using (org_id)
+where h.org_id is null
+    or coalesce(w.first_1 < coalesce(h.first_1, 'infinity'), false)
+    or coalesce(w.first_2 < coalesce(h.first_2, 'infinity'), false)
+    or coalesce(w.first_3 < coalesce(h.first_3, 'infinity'), false)
+    or coalesce(w.first_4 < coalesce(h.first_4, 'infinity'), false)
+    or coalesce(w.first_5 < coalesce(h.first_5, 'infinity'), false)
+order by w.org_id
+""")
+_WAKE = text("""
+select queue_heads_wake(:org_id, :first_1, :first_2, :first_3, :first_4, :first_5)
+""")
+_SET = text("""
+update queue_heads h set clock = x.clock, taken = x.taken, retry_at = x.retry_at,
+    lines_after = x.lines_after
+from jsonb_to_recordset(cast(:rows as jsonb))
+    as x(org_id text, clock float, taken bigint, retry_at float, lines_after text)
+where h.org_id = x.org_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An organization that may start something, and where it stands among all."""
+
+    org_id: OrgId
+    key: tuple[int, float]
+
+
+def list_candidates(
+    session: PlatformSession, rules: Rules, *, time: float, seen: Collection[OrgId], most: int
+) -> list[Candidate]:
+    """List the organizations that come first by their heads, but those already seen."""
+    found = session.execute(
+        _CANDIDATES,
+        {"ageing_s": rules.ageing_s, "time": time, "seen": list(seen), "most": most},
+    )
+    return [Candidate(OrgId(row.org_id), (row.level, row.turn)) for row in found]
+
+
+def lock_heads(
+    session: PlatformSession, ids: Sequence[OrgId], rules: Rules, *, wait: bool
+) -> tuple[dict[OrgId, OrgShare], dict[OrgId, str | None]]:
+    """Lock heads until the transaction ends, and read them and what runs as they are then.
+
+    Args:
+        wait: for who holds them; otherwise those that are held are left out.
+
+    Returns:
+        The organizations' shares, and behind which workflow each one's lines are to be read.
+    """
+    rows = session.execute(_LOCK if wait else _LOCK_FREE, {"ids": list(ids)}).all()
+    shares = {
+        OrgId(row.org_id): OrgShare(
+            weight=row.weight,
+            clock=row.clock,
+            taken=row.taken,
+            max_running=row.max_running,
+            is_paused=row.is_paused,
+        )
+        for row in rows
+    }
+    # A statement of its own, begun after the locks: nobody starts anything of theirs any more.
+    for row in session.execute(_RUNNING, {"ids": list(shares), **_moments(rules)}):
+        org = shares[OrgId(row.org_id)]
+        org.running, org.runs = row.running, row.runs
+        org.newest_run_age_s, org.has_begun = row.newest_age_s, row.has_begun
+    return shares, {OrgId(row.org_id): row.lines_after for row in rows}
+
+
+def read_others(
+    session: PlatformSession, rules: Rules, *, time: float, known: Mapping[OrgId, OrgShare]
+) -> Others:
+    """Sum up those that contend and are not `known`."""
+    ids = list(known)
+    row = session.execute(
+        _OTHERS, {"ids": ids, "time": time, "ageing_s": rules.ageing_s, **_moments(rules)}
+    ).one()
+    others = Others(count=row.orgs, weight=row.weight, running=row.running)
+    if row.orgs:
+        others.min_turn, others.max_turn = row.min_turn, row.max_turn
+    for each in row.earliest:
+        level, clock = each.strip("()").split(",")
+        others.earliest[int(level)] = float(clock)
+    lightest = min((org.weight for org in known.values()), default=0.0)
+    if row.max_weight is not None and row.max_weight > lightest:
+        others.heaviest = _list_heaviest(session, rules, ids, lightest)
+    if rules.is_in_step:
+        others.begun = [
+            Begun(OrgId(b.org_id), b.clock, rules.same_share * b.running / b.runs / b.weight)
+            for b in session.execute(_BEGUN, {"ids": ids, **_moments(rules)})
+        ]
+    return others
+
+
+def list_lines(
+    session: PlatformSession, after: Mapping[OrgId, str | None]
+) -> dict[OrgId, list[WaitingLine]]:
+    """List the lines of some organizations: at most `MAX_LINES` of each, behind a workflow."""
+    found: dict[OrgId, list[WaitingLine]] = {org_id: [] for org_id in after}
+    values = {"ids": list(after), "after": list(after.values()), "most": MAX_LINES}
+    for row in session.execute(_LINES, values):
+        found[OrgId(row.org_id)].append(
+            WaitingLine(
+                org_id=OrgId(row.org_id),
+                workflow_id=WorkflowId(row.workflow_id),
+                version=row.workflow_version,
+                priority=row.priority,
+                oldest_id=row.oldest_id,
+                oldest_age_s=row.oldest_age_s,
+            )
+        )
+    return found
+
+
+def list_workflow_shares(
+    session: PlatformSession, ids: Collection[WorkflowId]
+) -> dict[WorkflowId, WorkflowShare]:
+    """Read the limits of workflows, and what runs of each."""
+    return {
+        WorkflowId(row.id): WorkflowShare(
+            max_running=row.max_running,
+            max_batch=row.max_batch,
+            is_paused=row.is_paused,
+            running=row.running,
+        )
+        for row in session.execute(_WORKFLOWS, {"ids": list(ids)})
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadUpdate:
+    """What a claim leaves in the head of an organization that it has locked."""
+
+    org_id: OrgId
+    share: OrgShare
+    is_blocked: bool
+    """None of its lines could start: it is passed over for a moment."""
+    lines_after: str | None
+
+
+def write_heads(session: PlatformSession, updates: Sequence[HeadUpdate]) -> None:
+    """Write what a claim has found and taken into the heads that it has locked."""
+    if not updates:
+        return
+    now = session.execute(text(f"select {_NOW}")).scalar_one()
+    rows = [
+        {
+            "org_id": each.org_id,
+            "clock": each.share.clock,
+            "taken": each.share.taken,
+            "retry_at": now + BLOCKED_S if each.is_blocked else None,
+            "lines_after": each.lines_after,
+        }
+        for each in updates
+    ]
+    session.execute(_SET, {"rows": json.dumps(rows)})
+
+
+def refresh_heads(session: PlatformSession, ids: Sequence[OrgId]) -> None:
+    """Read since when the locked organizations' executions wait, and write it into their heads.
+
+    An organization that is sent executions at this moment keeps its head as it is: what is not
+    committed cannot be seen. So does one with more lines than are read. Early is never wrong.
+    """
+    free = session.scalars(_TRY_LOCK, {"ids": list(ids), "class": _LOCK_CLASS}).all()
+    if free:
+        values = {"ids": free, "after": [None] * len(free), "most": MAX_LINES}
+        session.execute(_REFRESH, values)
+
+
+def sweep_heads(session: PlatformSession) -> int:
+    """Put right the heads that tell too little of what waits; return how many there were.
+
+    None is expected: whatever adds waiting executions writes the heads. It is how executions that
+    waited before there were heads are found, and what a claim asks that finds none.
+    """
+    late = session.execute(_LATE, {"most": _ALL_LINES}).mappings().all()
+    for row in late:
+        session.execute(_WAKE, dict(row))
+    return len(late)
+
+
+def wake_head(session: OrgSession, first: Mapping[int, datetime]) -> None:
+    """Note in the organization's head that executions wait again.
+
+    Args:
+        first: by priority, when the oldest of them was created.
+    """
+    values = {
+        f"first_{priority}": first[priority].timestamp() if priority in first else None
+        for priority in range(1, 6)
+    }
+    session.execute(_WAKE, {"org_id": session.org_id, **values})
+
+
+def _list_heaviest(
+    session: PlatformSession, rules: Rules, ids: Sequence[OrgId], lightest: float
+) -> dict[OrgId, OrgShare]:
+    rows = session.execute(
+        _HEAVIEST, {"ids": ids, "weight": lightest, "most": rules.heavier_looked_at}
+    )
+    return {
+        OrgId(row.org_id): OrgShare(
+            weight=row.weight,
+            clock=row.clock,
+            taken=row.taken,
+            max_running=row.max_running,
+            running=row.running,
+        )
+        for row in rows
+    }
+
+
+def _moments(rules: Rules) -> dict[str, float]:
+    return {"start_grace_s": rules.start_grace_s, "step_s": rules.step_s}
