@@ -31,6 +31,7 @@ from flows.run_drift import RunDrift, find_closed_drift, find_open_drift, repair
 from flows.table_drift import find_table_drift, repair_table
 from persistence.drift_log import Repair, add_repairs, prune_repairs
 from persistence.notifications import prune_events
+from persistence.queue_heads import sweep_heads
 from persistence.sessions import Database
 from persistence.steward_status import RoundReport
 
@@ -86,6 +87,7 @@ class Rounds:
             await round_.prefect_step("stuck runs", self._recover_stuck)
             await round_.prefect_step("left tasks", self._end_left_tasks)
         if self.number % _FAR_LOOK_EVERY == 0:
+            await round_.step("queue heads", self._sweep_queue_heads)
             await round_.prefect_step("older runs", self._check_older)
             if time.monotonic() >= self.count_again_at:
                 await round_.step("tables", self._check_tables)
@@ -117,6 +119,16 @@ class Rounds:
     async def _mirror_pool_pause(self) -> list[Repair]:
         await mirror_pool_pause(self.client, self.database)
         return []
+
+    async def _sweep_queue_heads(self) -> list[Repair]:
+        late = await asyncio.to_thread(self._count_late_heads)
+        if late:
+            _LOG.warning("queue heads repaired count=%d", late)
+        return []
+
+    def _count_late_heads(self) -> int:
+        with self.database.for_platform() as session:
+            return sweep_heads(session)
 
     async def _publish(self) -> list[Repair]:
         await publish_all(self.client, self.database)

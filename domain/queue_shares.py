@@ -187,6 +187,14 @@ class Others:
     heaviest: dict[OrgId, OrgShare] = field(default_factory=dict[OrgId, OrgShare])
     """Of those that wait and have more weight than some in the plan: the heaviest few."""
 
+    def add(self, *, level: int, turn: float, clock: float, weight: float, running: int) -> None:
+        """Count one more that waits, which another claimer holds at the moment."""
+        self.count += 1
+        self.weight += weight
+        self.running += running
+        self.min_turn, self.max_turn = min(self.min_turn, turn), max(self.max_turn, turn)
+        self.earliest[level] = min(clock, self.earliest.get(level, clock))
+
 
 def level_of(line: WaitingLine, rules: Rules) -> int:
     """Say which priority a line has by now: it rises with the age of its oldest execution."""

@@ -57,7 +57,7 @@ def may_start(session: PlatformSession, org_id: OrgId, workflow_id: WorkflowId) 
     Claimers of the organization, and others who ask, wait until this transaction ends: what is
     started in it counts for them.
     """
-    lock_heads(session, [org_id], _DEFAULT_RULES, wait=True)
+    lock_heads(session, [org_id], _DEFAULT_RULES, most=1, wait=True)
     found = session.execute(_MAY_START, {"org_id": org_id, "workflow_id": workflow_id})
     return bool(found.scalar_one())
 

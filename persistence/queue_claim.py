@@ -11,21 +11,19 @@ from domain.fairness import FairPlan, Pick
 from domain.ids import ExecutionId, OrgId
 from domain.queue_shares import Rules, WaitingLine, WorkerRoom, level_of
 from domain.runs import ClaimedRun
+from persistence.new_runs import NewRun, add_runs
 from persistence.queue_heads import (
     MAX_LINES,
     WAITS,
-    Candidate,
     HeadUpdate,
-    list_candidates,
     list_lines,
     list_workflow_shares,
     lock_heads,
-    read_others,
     refresh_heads,
     sweep_heads,
     write_heads,
 )
-from persistence.runs import NewRun, add_runs
+from persistence.queue_survey import Candidate, survey
 from persistence.sessions import PlatformSession
 
 # Small runs only, and of the last seconds: of a batch that was dealt out none is as small. Who
@@ -67,8 +65,8 @@ select o.org_id, w.waiting from unnest(cast(:ids as text[])) as o(org_id) cross 
     ) as rows
 ) as w
 """)
-# So many times as many heads are read as there are free runs: some of them others hold.
-_READ_AHEAD = 2
+# So many times as many heads are looked at as are locked: some of them others hold.
+_READ_AHEAD = 4
 _FEWEST_READ = 16
 _ADVANCE = text("update queue_clock set time = :time where time < :time")
 
@@ -145,32 +143,50 @@ class Claim:
 
     def _read_more(self) -> None:
         """Lock the heads that come next, and take their lines into the plan."""
-        is_first = not self._seen
-        most = _READ_AHEAD * max(_FEWEST_READ, self._claimant.free_runs)
-        found = list_candidates(
-            self._session, self._rules, time=self._time, seen=self._seen.keys(), most=most
+        is_first = not self._plan.orgs
+        most = 2 * max(_FEWEST_READ, self._claimant.free_runs)
+        found, others = survey(
+            self._session,
+            self._rules,
+            time=self._time,
+            seen=self._seen.keys(),
+            known=self._plan.orgs.keys(),
+            most=_READ_AHEAD * most,
         )
-        has_more = len(found) == most
-        self._frontier = found[-1].key if has_more else None
-        self._seen |= {each.org_id: each for each in found}
-        if not found:
-            return
-        # Few are taken in turns, in their exact order. Of many, claimers take different ones.
+        has_more = len(found) == _READ_AHEAD * most
         ids = [each.org_id for each in found]
-        shares, after = lock_heads(self._session, ids, self._rules, wait=is_first and not has_more)
-        if not shares and is_first:
-            shares, after = lock_heads(self._session, ids, self._rules, wait=True)
+        # Few are taken in turns, in their exact order. Of many, claimers take different ones.
+        wait = is_first and len(found) <= most
+        shares, after = lock_heads(self._session, ids, self._rules, most=most, wait=wait)
+        if is_first and not shares and not has_more:
+            shares, after = lock_heads(self._session, ids, self._rules, most=most, wait=True)
+        looked_at = len(found)
+        if len(shares) == most and not wait:
+            looked_at = 1 + max(place for place, org_id in enumerate(ids) if org_id in shares)
+            has_more = has_more or looked_at < len(found)
+        self._frontier = found[looked_at - 1].key if has_more else None
+        self._seen |= {each.org_id: each for each in found[:looked_at]}
+        if not shares:
+            return
+        for each in found:
+            if each.org_id not in shares:
+                level, turn = each.key
+                others.add(
+                    level=level,
+                    turn=turn,
+                    clock=each.clock,
+                    weight=each.weight,
+                    running=each.running,
+                )
         lines = list_lines(self._session, after)
         workflows = {line.workflow_id for each in lines.values() for line in each}
         self._plan.workflows |= list_workflow_shares(self._session, workflows)
         self._plan.orgs |= shares
         self._plan.add_lines(line for each in lines.values() for line in each)
-        self._plan.set_others(
-            read_others(self._session, self._rules, time=self._time, known=self._plan.orgs)
-        )
+        self._plan.set_others(others)
         self._lines |= lines
         self._after |= after
-        self._count([id for id in ids if id in shares][: self._room.free_runs])
+        self._count([org_id for org_id in ids if org_id in shares][: self._room.free_runs])
 
     def _count(self, ids: Sequence[OrgId]) -> None:
         missing = [org_id for org_id in ids if org_id not in self._waiting]

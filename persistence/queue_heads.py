@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from domain.ids import OrgId, WorkflowId
-from domain.queue_shares import Begun, OrgShare, Others, Rules, WaitingLine, WorkflowShare
+from domain.queue_shares import OrgShare, Rules, WaitingLine, WorkflowShare
 from persistence.sessions import OrgSession, PlatformSession
 
 WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
@@ -26,14 +26,9 @@ it changes or a run of it ends before."""
 _ALL_LINES = 10**9
 _LOCK_CLASS = 2118734
 
-_NOW = "extract(epoch from clock_timestamp())::float"
-_WAITING = "coalesce(first_1, first_2, first_3, first_4, first_5) is not null"
-_LEVEL = (
-    "greatest(1, least("
-    + ", ".join(f"{n} - floor((t.now - first_{n}) / :ageing_s)" for n in range(1, 6))
-    + "))::int"
-)
-_OPEN = """
+NOW = "extract(epoch from clock_timestamp())::float"
+HAS_WAITING = "coalesce(first_1, first_2, first_3, first_4, first_5) is not null"
+OPEN_RUNS = """
 select org_id, count(*) as runs, sum(size)::bigint as running,
     extract(epoch from clock_timestamp() - max(created_at))::float as newest_age_s,
     bool_or(case when started_at is null
@@ -41,65 +36,20 @@ select org_id, count(*) as runs, sum(size)::bigint as running,
         else started_at > clock_timestamp() - make_interval(secs => :step_s) end) as has_begun
 from runs where closed_at is null group by 1
 """
-# Those that may start something, the best first. One scan of a narrow table, sorted at its top.
-_CANDIDATES = text(f"""
-with t as (select {_NOW} as now), open as materialized (
-    select org_id, sum(size)::bigint as running from runs where closed_at is null group by 1
-), able as (
-    select h.org_id, {_LEVEL} as level,
-        greatest(h.clock, :time) + coalesce(o.running, 0) / h.weight as turn,
-        least(first_1, first_2, first_3, first_4, first_5) as first_s
-    from t cross join queue_heads h left join open o using (org_id)
-    where {_WAITING} and not h.is_paused and coalesce(h.retry_at <= t.now, true)
-        and (h.max_running is null or h.max_running > coalesce(o.running, 0))
-)
-select org_id, level, turn from able where org_id <> all(:seen)
-order by level, turn, first_s, org_id limit :most
-""")
 # Of the table's columns, so that each claimer that gets a lock sees the newest row.
-_COLUMNS = "org_id, clock, taken, weight, max_running, is_paused, lines_after"
+_COLUMNS = "h.org_id, clock, taken, weight, max_running, is_paused, lines_after"
 _LOCK_FREE = text(f"""
-select {_COLUMNS} from queue_heads where org_id = any(:ids)
-order by org_id for no key update skip locked
+select {_COLUMNS} from queue_heads h
+    join unnest(cast(:ids as text[])) with ordinality as w(org_id, place) using (org_id)
+order by w.place limit :most for no key update of h skip locked
 """)
 _LOCK = text(f"""
-select {_COLUMNS} from queue_heads where org_id = any(:ids) order by org_id for no key update
+select {_COLUMNS} from queue_heads h where org_id = any(:ids)
+order by org_id limit :most for no key update
 """)
 _RUNNING = text(
-    _OPEN.replace("where closed_at is null", "where closed_at is null and org_id = any(:ids)")
+    OPEN_RUNS.replace("where closed_at is null", "where closed_at is null and org_id = any(:ids)")
 )
-# Everybody else who contends, as sums.
-_OTHERS = text(f"""
-with t as (select {_NOW} as now), open as materialized ({_OPEN}), others as materialized (
-    select h.*, o.runs, coalesce(o.running, 0) as running,
-        greatest(h.clock, :time) + coalesce(o.running, 0) / h.weight as turn,
-        {_WAITING} and not h.is_paused
-            and (h.max_running is null or h.max_running > coalesce(o.running, 0)) as is_waiting,
-        case when coalesce(h.retry_at <= t.now, true) then {_LEVEL} end as level
-    from t cross join queue_heads h left join open o using (org_id)
-    where h.org_id <> all(:ids) and ({_WAITING} or o.runs is not null)
-)
-select count(*) as orgs, coalesce(sum(weight), 0)::float as weight,
-    coalesce(sum(running), 0)::bigint as running, min(turn) as min_turn, max(turn) as max_turn,
-    max(weight) filter (where is_waiting) as max_weight,
-    array(select row(level, min(clock))::text from others
-        where is_waiting and level is not null group by level) as earliest
-from others where is_waiting or runs is not null
-""")
-_HEAVIEST = text(f"""
-select h.org_id, h.weight, h.taken, h.clock, h.max_running, coalesce(o.running, 0) as running
-from queue_heads h left join (
-    select org_id, sum(size)::bigint as running from runs where closed_at is null group by 1
-) o using (org_id)
-where h.org_id <> all(:ids) and {_WAITING} and not h.is_paused and h.weight > :weight
-    and (h.max_running is null or h.max_running > coalesce(o.running, 0))
-order by h.weight desc, h.org_id limit :most
-""")
-_BEGUN = text(f"""
-select h.org_id, h.clock, h.weight, o.runs, o.running
-from ({_OPEN}) o join queue_heads h using (org_id)
-where o.has_begun and h.org_id <> all(:ids)
-""")
 # From line to line by the index: what it costs grows with the lines, not with what waits in them.
 _LINES_OF = f"""
     with recursive line as (
@@ -123,7 +73,7 @@ _LINES_OF = f"""
 """
 _LINES = text(f"""
 select l.org_id, l.workflow_id, l.workflow_version, l.priority, l.oldest_id,
-    {_NOW} - l.since_s as oldest_age_s
+    {NOW} - l.since_s as oldest_age_s
 from unnest(cast(:ids as text[]), cast(:after as text[])) as o(org_id, after)
     cross join lateral ({_LINES_OF}) l
 """)
@@ -188,37 +138,20 @@ where h.org_id = x.org_id
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An organization that may start something, and where it stands among all."""
-
-    org_id: OrgId
-    key: tuple[int, float]
-
-
-def list_candidates(
-    session: PlatformSession, rules: Rules, *, time: float, seen: Collection[OrgId], most: int
-) -> list[Candidate]:
-    """List the organizations that come first by their heads, but those already seen."""
-    found = session.execute(
-        _CANDIDATES,
-        {"ageing_s": rules.ageing_s, "time": time, "seen": list(seen), "most": most},
-    )
-    return [Candidate(OrgId(row.org_id), (row.level, row.turn)) for row in found]
-
-
 def lock_heads(
-    session: PlatformSession, ids: Sequence[OrgId], rules: Rules, *, wait: bool
+    session: PlatformSession, ids: Sequence[OrgId], rules: Rules, *, most: int, wait: bool
 ) -> tuple[dict[OrgId, OrgShare], dict[OrgId, str | None]]:
     """Lock heads until the transaction ends, and read them and what runs as they are then.
 
     Args:
+        most: how many to lock, in the order of the ids.
         wait: for who holds them; otherwise those that are held are left out.
 
     Returns:
         The organizations' shares, and behind which workflow each one's lines are to be read.
     """
-    rows = session.execute(_LOCK if wait else _LOCK_FREE, {"ids": list(ids)}).all()
+    statement = _LOCK if wait else _LOCK_FREE
+    rows = session.execute(statement, {"ids": list(ids), "most": most}).all()
     shares = {
         OrgId(row.org_id): OrgShare(
             weight=row.weight,
@@ -230,36 +163,11 @@ def lock_heads(
         for row in rows
     }
     # A statement of its own, begun after the locks: nobody starts anything of theirs any more.
-    for row in session.execute(_RUNNING, {"ids": list(shares), **_moments(rules)}):
+    for row in session.execute(_RUNNING, {"ids": list(shares), **moments(rules)}):
         org = shares[OrgId(row.org_id)]
         org.running, org.runs = row.running, row.runs
         org.newest_run_age_s, org.has_begun = row.newest_age_s, row.has_begun
     return shares, {OrgId(row.org_id): row.lines_after for row in rows}
-
-
-def read_others(
-    session: PlatformSession, rules: Rules, *, time: float, known: Mapping[OrgId, OrgShare]
-) -> Others:
-    """Sum up those that contend and are not `known`."""
-    ids = list(known)
-    row = session.execute(
-        _OTHERS, {"ids": ids, "time": time, "ageing_s": rules.ageing_s, **_moments(rules)}
-    ).one()
-    others = Others(count=row.orgs, weight=row.weight, running=row.running)
-    if row.orgs:
-        others.min_turn, others.max_turn = row.min_turn, row.max_turn
-    for each in row.earliest:
-        level, clock = each.strip("()").split(",")
-        others.earliest[int(level)] = float(clock)
-    lightest = min((org.weight for org in known.values()), default=0.0)
-    if row.max_weight is not None and row.max_weight > lightest:
-        others.heaviest = _list_heaviest(session, rules, ids, lightest)
-    if rules.is_in_step:
-        others.begun = [
-            Begun(OrgId(b.org_id), b.clock, rules.same_share * b.running / b.runs / b.weight)
-            for b in session.execute(_BEGUN, {"ids": ids, **_moments(rules)})
-        ]
-    return others
 
 
 def list_lines(
@@ -312,7 +220,7 @@ def write_heads(session: PlatformSession, updates: Sequence[HeadUpdate]) -> None
     """Write what a claim has found and taken into the heads that it has locked."""
     if not updates:
         return
-    now = session.execute(text(f"select {_NOW}")).scalar_one()
+    now = session.execute(text(f"select {NOW}")).scalar_one()
     rows = [
         {
             "org_id": each.org_id,
@@ -363,23 +271,6 @@ def wake_head(session: OrgSession, first: Mapping[int, datetime]) -> None:
     session.execute(_WAKE, {"org_id": session.org_id, **values})
 
 
-def _list_heaviest(
-    session: PlatformSession, rules: Rules, ids: Sequence[OrgId], lightest: float
-) -> dict[OrgId, OrgShare]:
-    rows = session.execute(
-        _HEAVIEST, {"ids": ids, "weight": lightest, "most": rules.heavier_looked_at}
-    )
-    return {
-        OrgId(row.org_id): OrgShare(
-            weight=row.weight,
-            clock=row.clock,
-            taken=row.taken,
-            max_running=row.max_running,
-            running=row.running,
-        )
-        for row in rows
-    }
-
-
-def _moments(rules: Rules) -> dict[str, float]:
+def moments(rules: Rules) -> dict[str, float]:
+    """Give the parameters of `OPEN_RUNS`."""
     return {"start_grace_s": rules.start_grace_s, "step_s": rules.step_s}

@@ -1,7 +1,6 @@
 """Runs as rows: the queue's claim, leases, Prefect's states."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -317,40 +316,6 @@ def add_run(
         query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
         row = session.scalars(query).one()
     return to_run(row)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to be made, for `size` executions."""
-
-    org_id: OrgId
-    workflow_id: WorkflowId
-    version: int
-    size: int
-
-
-def add_runs(
-    session: PlatformSession, wanted: Sequence[NewRun], *, worker: str, lease_s: float
-) -> list[Run]:
-    """Make the rows of a claim's runs in one statement; return them in the order given."""
-    if not wanted:
-        return []
-    rows = [
-        {
-            "id": new_run_id(),
-            "org_id": each.org_id,
-            "workflow_id": each.workflow_id,
-            "workflow_version": each.version,
-            "worker": worker,
-            "lease_token": uuid4(),
-            "lease_expires_at": _until(lease_s),
-            "size": each.size,
-        }
-        for each in wanted
-    ]
-    added = session.scalars(insert(RunRow).values(rows).returning(RunRow))
-    by_id = {row.id: to_run(row) for row in added}
-    return [by_id[str(row["id"])] for row in rows]
 
 
 def is_suspended() -> ColumnElement[bool]:

@@ -106,7 +106,7 @@ def test_ask_9_one_tenant_cannot_use_anothers_queue_by_raw_sql(
         "their pause": "update organizations set paused_at = now() where id = 'org_globex'",
         "their workflow's limit": "update workflows set max_running = 0 where id = :theirs",
         "their run": "update runs set lease_expires_at = now() where id = :run",
-        "our turn": "update organizations set queue_clock = -1 where id = 'org_acme'",
+        "our turn": "update queue_heads set clock = -1 where org_id = 'org_acme'",
         "everybody's turn": "update queue_clock set time = 1e9",
         "a worker": "insert into workers (name, slots, expires_at) values ('x', 9, now())",
         "an execution of theirs": "insert into executions (id, org_id, workflow_id, "

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from domain.catalog import Workflow
 from domain.errors import TenantryError
-from domain.queue_shares import Rules
 from domain.ids import ExecutionId, OrgId
 from domain.limits import OrgLimits, QueueFull, WorkflowLimits
+from domain.queue_shares import Rules
 from domain.runs import ClaimedRun
 from domain.waiting import BlockerKind, PauseScope, find_blockers
 from persistence.audit import list_audit
