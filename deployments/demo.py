@@ -33,7 +33,7 @@ from persistence.audit import list_audit, verify_audit
 from persistence.connectors import set_connector, set_dataset
 from persistence.executions import add_execution
 from persistence.organizations import ensure_member, ensure_organization
-from persistence.workflows import add_version, add_workflow, find_workflow, get_workflow
+from persistence.workflows import add_version, add_workflow, find_named, get_workflow
 
 ORG = OrgId("org_demo")
 USER = UserId("user_admin")
@@ -129,7 +129,7 @@ class _Demo:
     def _save(self, document: JsonObject) -> Workflow:
         definition = check_definition(document, check_agent=agent_check(self.registry))
         with self.installation.database.org(ORG, user_id=USER) as session:
-            known = find_workflow(session, definition.slug)
+            known = find_named(session, definition.name)
             if known is not None:
                 return add_version(
                     session,

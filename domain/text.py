@@ -55,6 +55,14 @@ def slugify(name: str) -> str:
     return f"{kept}-{digest[:_DIGEST_CHARS]}".lstrip("-")
 
 
+def number_slug(slug: str, number: int) -> str:
+    """Tell a slug from those of other names that became the same one: `search-for-c-2`."""
+    if number == 1:
+        return slug
+    ending = f"-{number}"
+    return slug[: MAX_SLUG_CHARS - len(ending)].rstrip("-") + ending
+
+
 def quote(name: str, *, max_chars: int = 60) -> str:
     """Show somebody's name inside a sentence, whatever it holds: `name`, cut and cleaned."""
     shown = name if len(name) <= max_chars else f"{name[: max_chars - 1]}…"

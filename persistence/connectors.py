@@ -1,7 +1,7 @@
 """An organization's connectors, and the datasets that Tenantry keeps for it."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -13,12 +13,18 @@ from persistence.audit import note_act
 from persistence.sessions import OrgSession
 from persistence.tables import ConnectorRow, DatasetRow
 
+Change = Literal["created", "replaced", "unchanged"]
 
-def set_connector(session: OrgSession, name: str, settings: JsonObject) -> None:
-    """Add a connector, or give the one of that name other settings, with its audit entry."""
+
+def set_connector(session: OrgSession, name: str, settings: JsonObject) -> Change:
+    """Add a connector, or give the one of that name other settings, with its audit entry.
+
+    Returns:
+        What became of the one of that name.
+    """
     existing = session.scalar(select(ConnectorRow).where(ConnectorRow.name == name))
     if existing is not None and existing.settings == settings:
-        return
+        return "unchanged"
     statement = insert(ConnectorRow).values(
         id=new_connector_id(), org_id=session.org_id, name=name, settings=settings
     )
@@ -28,6 +34,7 @@ def set_connector(session: OrgSession, name: str, settings: JsonObject) -> None:
         )
     )
     note_act(session, "connector.set", name, {"kind": settings.get("kind")})
+    return "created" if existing is None else "replaced"
 
 
 def list_connectors(session: OrgSession) -> Mapping[str, JsonObject]:
@@ -36,8 +43,15 @@ def list_connectors(session: OrgSession) -> Mapping[str, JsonObject]:
     return {row.name: cast(JsonObject, row.settings) for row in rows}
 
 
-def set_dataset(session: OrgSession, name: str, content: bytes, *, row_count: int) -> None:
-    """Keep a table (Parquet) for the organization, in place of one of that name."""
+def set_dataset(session: OrgSession, name: str, content: bytes, *, row_count: int) -> int | None:
+    """Keep a table (Parquet) for the organization, in place of one of that name.
+
+    Returns:
+        How many rows the one had that is replaced; `None` if there was none.
+    """
+    replaced = session.scalar(
+        select(DatasetRow.row_count).where(DatasetRow.name == name).with_for_update()
+    )
     statement = insert(DatasetRow).values(
         org_id=session.org_id,
         name=name,
@@ -58,7 +72,9 @@ def set_dataset(session: OrgSession, name: str, content: bytes, *, row_count: in
             },
         )
     )
-    note_act(session, "dataset.set", name, {"rows": row_count, "bytes": len(content)})
+    details: JsonObject = {"rows": row_count, "bytes": len(content), "replaced_rows": replaced}
+    note_act(session, "dataset.set", name, details)
+    return replaced
 
 
 def find_dataset(session: OrgSession, name: str) -> bytes | None:

@@ -46,10 +46,11 @@ class OrganizationIdTaken(TenantryError):
 
     code = ErrorCode.ORGANIZATION_ID_TAKEN
 
-    def __init__(self, org_id: str) -> None:
+    def __init__(self, org_id: str, slug: str) -> None:
         super().__init__(
-            f"An organization has the id {quote(org_id)}, or its slug, already.",
-            hint="Choose another id or slug.",
+            f"There is an organization of the id {quote(org_id)} or the slug {quote(slug)} "
+            "already.",
+            hint="Give an `id` of its own: the slug is made from it, else from the name.",
         )
 
 
@@ -66,7 +67,7 @@ def add_organization(session: OrgSession, *, name: str, slug: str) -> Organizati
         .returning(OrganizationRow)
     ).scalar()
     if added is None:
-        raise OrganizationIdTaken(session.org_id)
+        raise OrganizationIdTaken(session.org_id, slug)
     note_act(session, "organization.created", session.org_id, {"slug": slug})
     return _to_organization(added)
 

@@ -58,6 +58,18 @@ def list_organizations(session: PlatformSession) -> list[Organization]:
     ]
 
 
+def get_org_name(session: PlatformSession, org_id: OrgId) -> str:
+    """Read an organization's name.
+
+    Raises:
+        OrganizationNotFound: there is none.
+    """
+    name = session.scalar(select(OrganizationRow.name).where(OrganizationRow.id == org_id))
+    if name is None:
+        raise OrganizationNotFound(org_id)
+    return name
+
+
 def get_org_slug(session: PlatformSession, org_id: OrgId) -> str:
     """Read an organization's slug.
 

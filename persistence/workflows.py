@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from domain.catalog import VersionSummary, Workflow, WorkflowVersion
 from domain.clock import utc_now
 from domain.errors import ErrorCode, Problem
-from domain.ids import OrgId, WorkflowId, new_workflow_id
+from domain.ids import OrgId, WorkflowId
 from domain.json_data import JsonObject
 from persistence.audit import note_act
 from persistence.schedules import list_schedules, remove_schedule
@@ -19,10 +19,10 @@ from persistence.tables import WorkflowRow, WorkflowVersionRow
 from persistence.workflow_errors import (
     WorkflowArchived,
     WorkflowChanged,
-    WorkflowNameTaken,
     WorkflowNotFound,
     WorkflowNotRunnable,
 )
+from persistence.workflow_names import find_named_id, insert_named
 
 
 def add_workflow(
@@ -37,27 +37,15 @@ def add_workflow(
     """Add a workflow with its first version and its audit entry.
 
     Args:
+        slug: what the name becomes; if another name became the same, it gets a number.
         problems: what is wrong with the definition; with any it is a draft, and cannot run.
 
     Raises:
         WorkflowNameTaken: the organization has one of that name.
     """
-    row = session.scalar(
-        insert(WorkflowRow)
-        .values(
-            id=new_workflow_id(),
-            org_id=session.org_id,
-            name=name,
-            slug=slug,
-            description=description,
-            version=1,
-            draft_version=1 if problems else None,
-        )
-        .on_conflict_do_nothing(index_elements=["org_id", "slug"])
-        .returning(WorkflowRow)
+    row = insert_named(
+        session, name=name, slug=slug, description=description, is_draft=bool(problems)
     )
-    if row is None:
-        raise WorkflowNameTaken(name)
     _store_version(session, row.id, 1, definition, problems)
     note_act(session, "workflow.created", row.id, {"version": 1, "problems": len(problems)})
     return _to_workflow(row)
@@ -185,6 +173,12 @@ def find_workflow(session: OrgSession, reference: str) -> Workflow | None:
         .limit(1)
     )
     return _to_workflow(row) if row else None
+
+
+def find_named(session: OrgSession, name: str) -> Workflow | None:
+    """Find the workflow of exactly this name, up to case; others may have become the same slug."""
+    found = find_named_id(session, name)
+    return None if found is None else get_workflow(session, found)
 
 
 def list_workflows(session: OrgSession) -> list[Workflow]:

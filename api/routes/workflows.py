@@ -33,6 +33,7 @@ from domain.catalog import Workflow
 from domain.errors import ErrorCode
 from domain.executions import ExecutionStatus
 from domain.permissions import Permission
+from domain.text import name_key
 from domain.unreadable import WorkflowUnreadable
 from domain.workflows import WorkflowInvalid
 from persistence.sessions import OrgSession
@@ -272,8 +273,8 @@ def _show(session: OrgSession, workflow: Workflow, response: Response) -> Workfl
 
 
 def _check_same_name(checked: Checked, workflow: Workflow) -> None:
-    # The slug is the workflow's address, in Prefect too, and is made from the name.
-    if checked.slug != workflow.slug:
+    # Another name is another workflow, even where both names become one slug.
+    if name_key(checked.get_name()) != name_key(workflow.name):
         raise WorkflowInvalid.one(
             ErrorCode.FIELD_INVALID,
             "/name",

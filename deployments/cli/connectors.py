@@ -73,13 +73,23 @@ def set_(
         return WRONG_USE
     with open_desk(call) as desk:
         with desk.session() as session:
-            is_new = shown_name not in list_connectors(session)
-            set_connector(session, shown_name, settings)
+            change = set_connector(session, shown_name, settings)
         folder = desk.installation.settings.data_root / call.org_id
     if call.as_json:
-        show_json({"name": shown_name, "created": is_new, "settings": _masked(settings)})
+        show_json(
+            {
+                "name": shown_name,
+                "result": change,
+                "created": change == "created",
+                "settings": _masked(settings),
+            }
+        )
         return DONE
-    said = " is added." if is_new else " is set."
+    said = {
+        "created": " is added.",
+        "replaced": " is set, in place of the definition that it had.",
+        "unchanged": " is unchanged: it has this definition already.",
+    }[change]
     answers().print(Text.assemble(("✓ ", "green"), (clean(shown_name), "bold"), said))
     if settings.get("kind") == "file":
         below = folder / str(settings.get("folder") or ".")

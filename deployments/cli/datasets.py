@@ -56,17 +56,24 @@ def load(
     frame = _read(name, file, encoding=encoding, delimiter=delimiter)
     content = _pack(frame, file)
     with open_desk(call) as desk, desk.session() as session:
-        set_dataset(session, name, content, row_count=len(frame))
+        replaced = set_dataset(session, name, content, row_count=len(frame))
         kinds = {key: value.get("kind") for key, value in list_connectors(session).items()}
     columns = [str(column) for column in frame.columns]
     if call.as_json:
         show_json(
-            {"name": name, "rows": len(frame), "size_bytes": len(content), "columns": [*columns]}
+            {
+                "name": name,
+                "rows": len(frame),
+                "size_bytes": len(content),
+                "columns": [*columns],
+                "replaced_rows": replaced,
+            }
         )
         return DONE
     console = answers()
     rows = "one row is" if len(frame) == 1 else f"{len(frame):,} rows are"
-    console.print(Text.assemble(("✓ ", "green"), (name, "bold"), f": {rows} loaded."))
+    instead = "" if replaced is None else f", in place of {replaced:,} that were there"
+    console.print(Text.assemble(("✓ ", "green"), (name, "bold"), f": {rows} loaded{instead}."))
     more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
     shown = ", ".join(columns[:_SHOWN_COLUMNS]) + more
     console.print(make_facts(("  columns", shown)))

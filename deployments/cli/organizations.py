@@ -14,7 +14,7 @@ from domain.text import quote, read_name
 from persistence.members import add_organization, set_member
 from persistence.organizations import (
     OrganizationNotFound,
-    get_org_slug,
+    get_org_name,
     list_organizations,
 )
 from persistence.sessions import PlatformSession
@@ -48,7 +48,13 @@ def create(org_id: Annotated[str, Parameter(name="ID")], /, *, name: str, call: 
     with open_quietly(call) as installation:
         database = installation.database
         with database.for_platform() as session:
-            is_new = not _exists(session, OrgId(org_id))
+            known = _find_name(session, OrgId(org_id))
+        is_new = known is None
+        if known is not None and known != shown_name:
+            raise CommandInvalid(
+                f"{quote(org_id)} is there already, and is called {quote(known)}.",
+                hint="Choose another id for another organization; a name is not changed.",
+            )
         if is_new:
             with database.org(OrgId(org_id), user_id=call.user_id) as session:
                 add_organization(session, name=shown_name, slug=slug)
@@ -80,9 +86,8 @@ def list_(*, call: Invoked) -> int:
     return DONE
 
 
-def _exists(session: PlatformSession, org_id: OrgId) -> bool:
+def _find_name(session: PlatformSession, org_id: OrgId) -> str | None:
     try:
-        get_org_slug(session, org_id)
+        return get_org_name(session, org_id)
     except OrganizationNotFound:
-        return False
-    return True
+        return None

@@ -56,6 +56,12 @@ def add(
             member, is_new = set_member(
                 session, UserId(user_id), role=role, name=shown_name, elsewhere=True
             )
+            if shown_name not in (None, member.name):
+                # Raised in the transaction: the role stays as it was, too.
+                raise CommandInvalid(
+                    f"{quote(user_id)} is known already, and is called {quote(member.name)}.",
+                    hint="Leave `--name` out to change a role; a name is not changed.",
+                )
         if platform_admin is not None:
             with desk.installation.database.for_platform() as session:
                 set_platform_admin(session, member.user_id, is_admin=platform_admin)

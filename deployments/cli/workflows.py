@@ -32,7 +32,7 @@ from persistence.connectors import list_connectors
 from persistence.workflows import (
     add_version,
     add_workflow,
-    find_workflow,
+    find_named,
     get_definition,
     get_workflow,
     list_workflows,
@@ -206,7 +206,7 @@ def _check_file(name: str) -> _Checked:
 def _save(desk: Desk, definition: WorkflowDefinition) -> tuple[str, Workflow]:
     document, description = definition.as_json(), definition.description or ""
     with desk.session() as session:
-        before = find_workflow(session, definition.slug)
+        before = find_named(session, definition.name)
         if before is None:
             created = add_workflow(
                 session,

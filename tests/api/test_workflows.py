@@ -190,6 +190,20 @@ def test_a_second_workflow_of_one_name_is_refused(editor: httpx.Client):
     assert (answer.status_code, answer.json()["code"]) == (409, "workflow.name_taken")
 
 
+def test_names_that_become_one_slug_are_two_workflows(editor: httpx.Client):
+    first, second = make(editor, search("Search for C")), make(editor, search("Search for C++"))
+    assert [first["slug"], second["slug"]] == ["search-for-c", "search-for-c-2"]
+    assert editor.get("/workflows/search-for-c").json()["name"] == "Search for C"
+    for name in ("Search for C", "search for c++"):
+        again = editor.post("/workflows", json=search(name))
+        assert (again.status_code, again.json()["code"]) == (409, "workflow.name_taken")
+        assert name.casefold() in again.json()["detail"].casefold()
+    # Nor does a version take the other's name, though both became one slug.
+    answer = put(editor, first["id"], search("Search for C++"), '"1"')
+    assert [each["pointer"] for each in answer.json()["problems"]] == ["/name"]
+    assert put(editor, second["id"], search("Search for C++", description="x"), '"1"').is_success
+
+
 def test_a_change_must_name_the_version_that_it_was_made_from(editor: httpx.Client):
     made = make(editor, search())
     second = search(description="Better.")
