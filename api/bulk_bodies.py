@@ -19,8 +19,11 @@ from domain.json_data import encode_json
 MAX_LINE_BYTES = 3 * MAX_INPUT_BYTES
 """Of one input as it is sent: `\\u0416` is six bytes for a letter of two."""
 
-_MAX_MARKS = 100_000
-"""Commas and brackets in one input: about what a parser handles in 20 ms."""
+_MAX_MARKS = 50_000
+"""Commas and brackets in one input: about what a parser handles in 10 ms."""
+
+_MAX_TOTAL_MARKS = 2_000_000
+"""The same in all inputs of a request: checking them takes some two seconds."""
 
 _MAX_PROBLEMS = 1_000
 # Larger inputs are checked in a thread: the walk through them would delay other requests.
@@ -52,6 +55,18 @@ class BatchInputTooLarge(TenantryError):
         )
 
 
+class BatchTooRich(TenantryError):
+    """The inputs of a batch have more values together than are checked for one request."""
+
+    code = ErrorCode.REQUEST_TOO_LARGE
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The inputs have more than {_MAX_TOTAL_MARKS:,} commas and brackets together.",
+            hint="Send them in several requests with the same `batch_id`.",
+        )
+
+
 class _Unreadable(Exception):
     """What stands at a place is not JSON."""
 
@@ -63,7 +78,22 @@ class _Inputs:
         self.encoded: list[str] = []
         self._max_inputs = max_inputs
         self._problems: list[Problem] = []
+        self._marks = 0
         self._since = time.perf_counter()
+
+    def count_marks(self, text: str, what: str) -> None:
+        """Count what a text holds that is to be parsed.
+
+        Raises:
+            BatchInputTooLarge: it is too much for one input.
+            BatchTooRich: it is too much for one request.
+        """
+        marks = _marks_in(text)
+        if marks > _MAX_MARKS:
+            raise BatchInputTooLarge(what)
+        self._marks += marks
+        if self._marks > _MAX_TOTAL_MARKS:
+            raise BatchTooRich
 
     async def take(self, given: object, chars: int) -> None:
         """Check a parsed input; let others have their turn meanwhile."""
@@ -144,7 +174,7 @@ async def _take_line(inputs: _Inputs, line: bytes, number: int) -> None:
         raise BatchInputTooLarge(what)
     try:
         text = line.decode("utf-8")
-        _check_marks(text, what)
+        inputs.count_marks(text, what)
         given = cast("object", json.loads(text))
     except (ValueError, RecursionError):
         await inputs.refuse(what)
@@ -223,10 +253,11 @@ class _Document:
             else:
                 # A number that ends with its window may go on behind it.
                 if end < len(window) or is_last:
-                    _check_marks(window[:end], what)
+                    self._inputs.count_marks(window[:end], what)
                     self._at += end
                     return value, end
-            _check_marks(window, what)
+            if _marks_in(window) > _MAX_MARKS:
+                raise BatchInputTooLarge(what)
             if size >= MAX_LINE_BYTES:
                 raise BatchInputTooLarge(what)
             await self._inputs.rest()
@@ -247,9 +278,8 @@ class _Document:
             raise _Unreadable
 
 
-def _check_marks(text: str, what: str) -> None:
-    if text.count(",") + text.count("[") + text.count("{") > _MAX_MARKS:
-        raise BatchInputTooLarge(what)
+def _marks_in(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _unreadable(what: str, pointer: str) -> Problem:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.bulk_bodies import BatchInputTooLarge, BatchInvalid, read_document, read_lines
+from api.bulk_bodies import (
+    BatchInputTooLarge,
+    BatchInvalid,
+    BatchTooRich,
+    read_document,
+    read_lines,
+)
 
 few = settings(max_examples=40, deadline=None)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(
@@ -77,6 +83,13 @@ def test_what_holds_too_much_is_refused_in_either_form(mark: str):
         document(f'{{"labels": {rich}}}'.encode())
     with pytest.raises(BatchInputTooLarge):
         lines(rich.encode())
+
+
+def test_what_holds_too_much_together_is_refused():
+    line = b'{"a": [' + b"1," * 40_000 + b"1]}\n"
+    assert len(lines(line * 10)) == 10
+    with pytest.raises(BatchTooRich):
+        lines(line * 60)
 
 
 @pytest.mark.parametrize(
