@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from uuid import UUID
 
 from domain.errors import Problem
@@ -107,6 +108,15 @@ class RecentExecutions:
     cost: Decimal
 
 
+class PausedBy(StrEnum):
+    """Who paused a schedule, where it was no user of ours."""
+
+    PREFECT = "prefect"
+    """Its own switch in Prefect."""
+    PREFECT_DEPLOYMENT = "prefect deployment"
+    """Its workflow's deployment is paused in Prefect."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A cron schedule of a workflow, with the input of its executions."""
@@ -119,3 +129,6 @@ class Schedule:
     input_data: JsonObject
     created_by: str | None
     created_at: datetime
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    """A user's id, or one of `PausedBy`."""

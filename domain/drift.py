@@ -43,7 +43,9 @@ class DriftKind(StrEnum):
     DEPLOYMENT_MISSING = "deployment_missing"
     """Somebody deleted a workflow's deployment in Prefect."""
     DEPLOYMENT_DIFFERS = "deployment_differs"
-    """Somebody paused or edited it, or one of its schedules."""
+    """Somebody edited it, or one of its schedules."""
+    SCHEDULE_SWITCHED = "schedule_switched"
+    """A schedule, or its deployment, was paused or resumed in Prefect, which holds here too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ class ErrorCode(StrEnum):
     EXECUTION_IDEMPOTENCY_CONFLICT = "execution.idempotency_conflict"
     EXECUTION_FAILED = "execution.failed"
     QUEUE_FULL = "queue.full"
+    SCHEDULE_HELD = "schedule.held_in_prefect"
     SCHEDULE_INVALID = "schedule.invalid"
     SCHEDULE_NOT_FOUND = "schedule.not_found"
     ORGANIZATION_NOT_FOUND = "organization.not_found"

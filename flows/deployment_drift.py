@@ -1,13 +1,15 @@
 """Find workflows whose deployment in Prefect is not what was published, and publish them again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
 from domain.catalog import Schedule, Workflow
@@ -15,7 +17,8 @@ from domain.drift import Drift, DriftKind
 from domain.ids import WorkflowId
 from flows.naming import POOL, entrypoint_of
 from flows.publish import fingerprint_of, publish_again
-from flows.schedule_translation import firing_of, publishable
+from flows.schedule_switches import Switch, find_switches, mirror_switches
+from flows.schedule_translation import Firing, firing_of, publishable
 from persistence.drift_log import Repair
 from persistence.schedules import list_all_schedules
 from persistence.sessions import Database
@@ -30,6 +33,8 @@ class DeploymentDrift:
 
     drift: Drift
     workflow_id: WorkflowId
+    switches: Sequence[Switch] = ()
+    """What somebody switched in Prefect: it is mirrored before anything is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class _Published:
     workflow: Workflow
     schedules: Sequence[Schedule]
     deployment_id: UUID
+    published: Mapping[str, Any] | None
 
 
 async def find_deployment_drift(client: PrefectClient, database: Database) -> list[DeploymentDrift]:
@@ -58,14 +64,21 @@ async def find_deployment_drift(client: PrefectClient, database: Database) -> li
         for each in page:
             drift = _compare(each, there.get(each.deployment_id))
             if drift is not None:
-                found.append(DeploymentDrift(drift, each.workflow.id))
+                found.append(drift)
     return found
 
 
 async def repair_deployment(
     client: PrefectClient, database: Database, found: DeploymentDrift
 ) -> Repair:
-    """Publish a workflow as it is here; what somebody did to it in Prefect is undone."""
+    """Publish a workflow as it is here; what somebody did to it in Prefect is undone.
+
+    But for the switches of its schedules, which hold here too.
+    """
+    if found.switches:
+        await mirror_switches(database, found.switches)
+    if found.drift.kind is DriftKind.SCHEDULE_SWITCHED:
+        return Repair(found.drift, "paused and resumed the same here", is_repaired=True)
     deployment_id = await publish_again(client, database, found.workflow_id)
     if deployment_id is not None:
         # Publishing leaves alone what it does not name.
@@ -84,31 +97,35 @@ def _read_published(database: Database) -> list[_Published]:
     for workflow, published in workflows:
         own = by_workflow.get(workflow.id, [])
         if workflow.prefect_deployment_id and published == fingerprint_of(workflow, own):
-            found.append(_Published(workflow, own, workflow.prefect_deployment_id))
+            found.append(_Published(workflow, own, workflow.prefect_deployment_id, published))
     return found
 
 
-def _compare(published: _Published, there: DeploymentResponse | None) -> Drift | None:
+def _compare(published: _Published, there: DeploymentResponse | None) -> DeploymentDrift | None:
     workflow = published.workflow
+    switches: list[Switch] = []
     if there is None:
         kind, texts = DriftKind.DEPLOYMENT_MISSING, ["no such deployment"]
     else:
         kind, texts = DriftKind.DEPLOYMENT_DIFFERS, _differences(published, there)
+        switches = find_switches(published.schedules, published.published, there)
+        if switches and not texts:
+            kind, texts = DriftKind.SCHEDULE_SWITCHED, [str(switch) for switch in switches]
     if not texts:
         return None
-    return Drift(
+    drift = Drift(
         kind=kind,
         org_id=workflow.org_id,
         subject=workflow.id,
         here=f"published as version {workflow.version}",
         there="; ".join(texts),
     )
+    return DeploymentDrift(drift, workflow.id, switches)
 
 
 def _differences(published: _Published, there: DeploymentResponse) -> list[str]:
     workflow, limit = published.workflow, there.global_concurrency_limit
     same = {
-        "paused": not there.paused,
         "entrypoint": there.entrypoint == entrypoint_of(workflow.id),
         "work pool": there.work_pool_name == POOL,
         "version": there.version == str(workflow.version),
@@ -117,7 +134,12 @@ def _differences(published: _Published, there: DeploymentResponse) -> list[str]:
         "concurrency limit": limit is None,
     }
     texts = [f"{name} changed" for name, is_same in same.items() if not is_same]
-    own = {firing_of(schedule) for schedule in publishable(published.schedules)}
-    if own != {firing_of(schedule) for schedule in there.schedules}:
+    own = {_unswitched(schedule) for schedule in publishable(published.schedules)}
+    if own != {_unswitched(schedule) for schedule in there.schedules}:
         texts.append("schedules changed")
     return texts
+
+
+def _unswitched(schedule: DeploymentScheduleCreate | DeploymentSchedule) -> Firing:
+    # Whether it is on is compared apart: what somebody switches in Prefect is not undone.
+    return firing_of(schedule.model_copy(update={"active": True}))

@@ -9,13 +9,14 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from domain.catalog import Schedule, Workflow
 from domain.ids import WorkflowId
 from domain.json_data import JsonObject
 from flows.naming import DEPLOYMENT, POOL, entrypoint_of, flow_name
+from flows.schedule_switches import find_switches, mirror_switches
 from flows.schedule_translation import fingerprint, publishable
 from persistence.organizations import get_org_slug
 from persistence.schedules import list_all_schedules
@@ -69,12 +70,19 @@ async def ensure_pool(client: PrefectClient) -> None:
 
 
 async def publish_workflow(
-    client: PrefectClient, database: Database, workflow: Workflow, schedules: Sequence[Schedule]
+    client: PrefectClient,
+    database: Database,
+    workflow: Workflow,
+    schedules: Sequence[Schedule],
+    *,
+    published: Mapping[str, Any] | None = None,
 ) -> UUID:
     """Create or replace a workflow's flow and deployment; return the deployment's id.
 
     Prefect's call replaces schedules too, and drops their runs that have not started; so it is
-    made only when something has changed. Killed before the last line, it is made again.
+    made only when something has changed. Killed before the last line, it is made again. Whether the
+    deployment is paused stays as somebody set it in Prefect; so do its schedules' switches, where
+    it is told what was `published` before.
     """
 
     def read() -> str:
@@ -90,6 +98,10 @@ async def publish_workflow(
                 published=fingerprint_of(workflow, schedules),
             )
 
+    if published is not None and workflow.prefect_deployment_id is not None:
+        schedules = await _mirror_switches(
+            client, database, workflow.prefect_deployment_id, schedules, published=published
+        )
     org_slug = await asyncio.to_thread(read)
     flow_id = await client.create_flow_from_name(flow_name(org_slug, workflow.slug))
     deployment_id = await client.create_deployment(
@@ -99,7 +111,6 @@ async def publish_workflow(
         work_pool_name=POOL,
         parameter_openapi_schema=PARAMETERS,
         enforce_parameter_schema=True,
-        paused=False,
         parameters={},
         job_variables={},
         version=str(workflow.version),
@@ -109,6 +120,32 @@ async def publish_workflow(
     await asyncio.to_thread(note, deployment_id)
     _LOG.info("published workflow %s as deployment %s", workflow.id, deployment_id)
     return deployment_id
+
+
+async def _mirror_switches(
+    client: PrefectClient,
+    database: Database,
+    deployment_id: UUID,
+    schedules: Sequence[Schedule],
+    *,
+    published: Mapping[str, Any],
+) -> Sequence[Schedule]:
+    """Take over what was switched in Prefect, which publishing would switch back."""
+    try:
+        there = await client.read_deployment(deployment_id)
+    except ObjectNotFound:
+        return schedules
+    switches = find_switches(schedules, published, there)
+    if not switches:
+        return schedules
+    await mirror_switches(database, switches)
+
+    def read() -> list[Schedule]:
+        with database.for_platform() as session:
+            return [s for s in list_all_schedules(session) if s.id in wanted]
+
+    wanted = {schedule.id for schedule in schedules}
+    return await asyncio.to_thread(read)
 
 
 async def publish_all(client: PrefectClient, database: Database) -> int:
@@ -131,7 +168,7 @@ async def publish_all(client: PrefectClient, database: Database) -> int:
         if published == fingerprint_of(workflow, own):
             continue
         try:
-            await publish_workflow(client, database, workflow, own)
+            await publish_workflow(client, database, workflow, own, published=published)
         except httpx.HTTPStatusError as refused:
             if refused.response.is_server_error:
                 raise

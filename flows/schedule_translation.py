@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import ValidationError
 
-from domain.catalog import Schedule
+from domain.catalog import PausedBy, Schedule
 from domain.cron_dialect import plain_cron
 from domain.errors import ErrorCode
 from domain.json_data import JsonValue
@@ -30,7 +30,9 @@ def to_prefect(schedule: Schedule) -> DeploymentScheduleCreate:
     found = _translate(schedule.cron, schedule.timezone)
     if isinstance(found, ScheduleInvalid):
         raise found
-    return DeploymentScheduleCreate(schedule=found, active=True, slug=schedule.id)
+    return DeploymentScheduleCreate(
+        schedule=found, active=not _is_switched_off(schedule), slug=schedule.id
+    )
 
 
 def find_refusal(schedule: Schedule) -> ScheduleInvalid | None:
@@ -61,7 +63,8 @@ def fingerprint(schedule: Schedule) -> list[JsonValue]:
     if isinstance(found, ScheduleInvalid):
         return [schedule.id, "refused"]
     days: list[JsonValue] = [] if found.day_or else ["both days"]
-    return [schedule.id, found.cron, found.timezone, *days]
+    paused: list[JsonValue] = ["paused"] if _is_switched_off(schedule) else []
+    return [schedule.id, found.cron, found.timezone, *days, *paused]
 
 
 def firing_of(schedule: DeploymentScheduleCreate | DeploymentSchedule) -> Firing:
@@ -72,6 +75,12 @@ def firing_of(schedule: DeploymentScheduleCreate | DeploymentSchedule) -> Firing
         cron, timezone, day_or = found.cron, found.timezone, found.day_or
     parameters = repr(schedule.parameters or {})
     return schedule.slug, cron, timezone, day_or, bool(schedule.active), parameters
+
+
+def _is_switched_off(schedule: Schedule) -> bool:
+    # Where the deployment is paused its schedules keep their switches, for when it goes on.
+    is_held = schedule.paused_by == PausedBy.PREFECT_DEPLOYMENT
+    return schedule.paused_at is not None and not is_held
 
 
 @lru_cache(_CACHE_SIZE)

@@ -1,5 +1,6 @@
 """Executions are called off: at once while they wait, by their worker once they run."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from sqlalchemy import select, update
@@ -22,7 +23,16 @@ from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow, WorkflowRow
 
 
-def request_cancel(session: OrgSession, execution_id: ExecutionId) -> ExecutionRecord:
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """An execution that is cancelled, or about to be."""
+
+    record: ExecutionRecord
+    was_cancelled: bool
+    """It had been cancelled before, and nothing was done."""
+
+
+def request_cancel(session: OrgSession, execution_id: ExecutionId) -> Cancellation:
     """Ask for an execution's end, with the audit entry. Asking again changes nothing.
 
     One that waits in the queue is CANCELLED when this returns, whether it has run before or not.
@@ -30,7 +40,7 @@ def request_cancel(session: OrgSession, execution_id: ExecutionId) -> ExecutionR
 
     Raises:
         ExecutionNotFound: this organization has no such execution.
-        TransitionRefused: it is final.
+        TransitionRefused: it has completed or failed.
     """
     # The lock waits for a worker that is just claiming it, and keeps others from doing so.
     row = session.execute(
@@ -46,13 +56,15 @@ def request_cancel(session: OrgSession, execution_id: ExecutionId) -> ExecutionR
     if row is None:
         raise ExecutionNotFound(execution_id)
     status = ExecutionStatus(row.status)
+    if status is ExecutionStatus.CANCELLED:
+        return Cancellation(get_record(session, execution_id), was_cancelled=True)
     if status in FINAL:
         raise TransitionRefused(execution_id, current=status, wanted=ExecutionStatus.CANCELLED)
     if row.cancel_requested_at is None:
         _note_request(session, execution_id, row.workflow_id)
     if row.run_id is None:
         _end(session, execution_id)
-    return get_record(session, execution_id)
+    return Cancellation(get_record(session, execution_id), was_cancelled=False)
 
 
 def _note_request(session: OrgSession, execution_id: ExecutionId, workflow_id: str) -> None:

@@ -5,7 +5,7 @@ from typing import cast
 
 from sqlalchemy import func, select, update
 
-from domain.catalog import Schedule
+from domain.catalog import PausedBy, Schedule
 from domain.clock import utc_now
 from domain.errors import ErrorCode, TenantryError
 from domain.ids import OrgId, ScheduleId, WorkflowId, new_schedule_id
@@ -26,6 +26,18 @@ class ScheduleNotFound(TenantryError):
         super().__init__(
             f"There is no schedule `{schedule_id}` in this organization.",
             hint="`tenantry schedules list` shows the ids.",
+        )
+
+
+class ScheduleHeldInPrefect(TenantryError):
+    """A schedule cannot go on while its deployment is paused in Prefect."""
+
+    code = ErrorCode.SCHEDULE_HELD
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(
+            f"Schedule `{schedule_id}` is paused because its deployment is paused in Prefect.",
+            hint="Switch the deployment on in Prefect: the schedule then goes on by itself.",
         )
 
 
@@ -72,6 +84,55 @@ def remove_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule:
     return _to_schedule(row)
 
 
+def pause_schedule(
+    session: OrgSession, schedule_id: ScheduleId, *, by: str | None = None
+) -> Schedule:
+    """Have a schedule fire no more until it is resumed; pausing it again changes nothing.
+
+    Raises:
+        ScheduleNotFound: there is none.
+    """
+    row = session.scalar(
+        update(ScheduleRow)
+        .where(ScheduleRow.id == schedule_id, _FIRES)
+        .values(paused_at=func.now(), paused_by=by or session.user_id)
+        .returning(ScheduleRow)
+    )
+    if row is None:
+        return _get(session, schedule_id)
+    note_act(session, "schedule.paused", row.id, {"workflow_id": row.workflow_id, "by": by})
+    return _to_schedule(row)
+
+
+def resume_schedule(
+    session: OrgSession, schedule_id: ScheduleId, *, by_prefect: bool = False
+) -> Schedule:
+    """Have a paused schedule fire again; what was due meanwhile is not made up for.
+
+    Raises:
+        ScheduleNotFound: there is none.
+        ScheduleHeldInPrefect: its deployment is paused there, and this is not Prefect's word.
+    """
+    before = _get(session, schedule_id)
+    if before.paused_by == PausedBy.PREFECT_DEPLOYMENT and not by_prefect:
+        raise ScheduleHeldInPrefect(schedule_id)
+    row = session.scalar(
+        update(ScheduleRow)
+        .where(ScheduleRow.id == schedule_id, ScheduleRow.paused_at.is_not(None))
+        .values(paused_at=None, paused_by=None)
+        .returning(ScheduleRow)
+    )
+    if row is None:
+        return before
+    note_act(
+        session,
+        "schedule.resumed",
+        row.id,
+        {"workflow_id": row.workflow_id, "by": PausedBy.PREFECT.value if by_prefect else None},
+    )
+    return _to_schedule(row)
+
+
 def list_schedules(session: OrgSession, *, workflow_id: WorkflowId | None = None) -> list[Schedule]:
     """List the organization's schedules, oldest first."""
     query = select(ScheduleRow).where(ScheduleRow.removed_at.is_(None)).order_by(ScheduleRow.id)
@@ -104,6 +165,16 @@ def find_schedule(session: OrgSession, schedule_id: ScheduleId) -> Schedule | No
     return _to_schedule(row) if row else None
 
 
+def _get(session: OrgSession, schedule_id: ScheduleId) -> Schedule:
+    query = select(ScheduleRow).where(
+        ScheduleRow.id == schedule_id, ScheduleRow.removed_at.is_(None)
+    )
+    row = session.scalar(query)
+    if row is None:
+        raise ScheduleNotFound(schedule_id)
+    return _to_schedule(row)
+
+
 def _to_schedule(row: ScheduleRow) -> Schedule:
     return Schedule(
         id=ScheduleId(row.id),
@@ -114,4 +185,6 @@ def _to_schedule(row: ScheduleRow) -> Schedule:
         input_data=cast(JsonObject, row.input_data),
         created_by=row.created_by,
         created_at=row.created_at,
+        paused_at=row.paused_at,
+        paused_by=row.paused_by,
     )

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -194,12 +195,21 @@ def read_timeline(execution_id: Id, access: Reader) -> Timeline:
     return Timeline(items=[TimelineEntry.of(event) for event in events])
 
 
-@router.post("/{execution_id}/cancel", status_code=202)
-def cancel_execution(execution_id: Id, access: Runner) -> ExecutionDocument:
-    """Call an execution off. One that waits ends at once, one that runs as soon as it can."""
+@router.post(
+    "/{execution_id}/cancel",
+    status_code=202,
+    responses={200: {"model": ExecutionDocument, "description": "It was cancelled before."}},
+)
+def cancel_execution(execution_id: Id, access: Runner, response: Response) -> ExecutionDocument:
+    """Cancel an execution. One that waits ends at once, one that runs as soon as it can.
+
+    One that is cancelled already is answered with 200; one that has completed or failed is refused.
+    """
     with access.open() as session:
-        record = request_cancel(session, ExecutionId(execution_id))
-    return ExecutionDocument.whole(record, prefect_ui_url=access.state.prefect_ui_url)
+        cancellation = request_cancel(session, ExecutionId(execution_id))
+    if cancellation.was_cancelled:
+        response.status_code = HTTPStatus.OK
+    return ExecutionDocument.whole(cancellation.record, prefect_ui_url=access.state.prefect_ui_url)
 
 
 def _choose_key(in_body: str | None, in_header: str | None) -> str | None:

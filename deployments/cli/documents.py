@@ -47,6 +47,8 @@ def schedule_document(schedule: Schedule, *, next_times: Sequence[datetime]) -> 
         "input_data": schedule.input_data,
         "created_by": schedule.created_by,
         "created_at": schedule.created_at.isoformat(),
+        "paused_at": schedule.paused_at.isoformat() if schedule.paused_at else None,
+        "paused_by": schedule.paused_by,
         "next_times": [at.isoformat() for at in next_times],
         "problems": [
             {**each.as_json()} for each in check_schedule(schedule.cron, schedule.timezone)

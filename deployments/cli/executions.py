@@ -1,13 +1,14 @@
-"""`tenantry executions`: look at executions."""
+"""`tenantry executions`: look at executions, and cancel them."""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
+from rich.text import Text
 
 from deployments.cli.documents import summary_document
 from deployments.cli.execution_views import show_execution
-from deployments.cli.invocation import DONE, Invoked
+from deployments.cli.invocation import DONE, CommandInvalid, Invoked
 from deployments.cli.opening import open_desk
 from deployments.cli.screen import (
     answers,
@@ -23,11 +24,12 @@ from domain.clock import utc_now
 from domain.executions import ExecutionStatus
 from domain.ids import ExecutionId
 from domain.waiting import expect_start, find_blockers
+from persistence.execution_cancel import Cancellation, request_cancel
 from persistence.executions import get_execution, list_executions
 from persistence.waiting import find_place, see_workers
 from persistence.workflows import get_workflow, list_workflows
 
-app = App(name="executions", help="Look at executions.")
+app = App(name="executions", help="Look at executions, and cancel them.")
 
 
 @app.command(name="list")
@@ -136,3 +138,51 @@ def show(execution_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked
         return DONE
     show_execution(execution, workflow_name=workflow.name, prefect_url=link)
     return DONE
+
+
+@app.command
+def cancel(*execution_ids: Annotated[str, Parameter(name="ID")], call: Invoked) -> int:
+    """Cancel executions. One that waits ends at once, one that runs as soon as it can.
+
+    One that is cancelled already is no error; at the first that has ended otherwise this stops.
+
+    Args:
+        execution_ids: Their ids, `exec_…`.
+    """
+    if not execution_ids:
+        raise CommandInvalid(
+            "No execution is named.", hint="Give one id or several: `tenantry executions list`."
+        )
+    done: list[Cancellation] = []
+    with open_desk(call) as desk:
+        for execution_id in execution_ids:
+            # One transaction each: what is cancelled stays so, whatever the next one is.
+            with desk.session() as session:
+                done.append(request_cancel(session, ExecutionId(execution_id)))
+            if not call.as_json:
+                answers().print(_tell_cancelled(done[-1]))
+    if call.as_json:
+        show_json(
+            {
+                "executions": [
+                    {
+                        "id": each.record.execution.id,
+                        "status": each.record.execution.status.value,
+                        "was_cancelled": each.was_cancelled,
+                    }
+                    for each in done
+                ]
+            }
+        )
+    return DONE
+
+
+def _tell_cancelled(cancellation: Cancellation) -> Text:
+    execution = cancellation.record.execution
+    if cancellation.was_cancelled:
+        said = f"{execution.id} was cancelled before."
+    elif execution.status is ExecutionStatus.CANCELLED:
+        said = f"{execution.id} is cancelled."
+    else:
+        said = f"{execution.id} runs: its worker ends it as soon as it can."
+    return Text.assemble(("✓ ", "green"), said)

@@ -12,12 +12,18 @@ from deployments.cli.execution_inputs import input_or_default, read_given_input
 from deployments.cli.invocation import DONE, Invoked
 from deployments.cli.opening import open_desk
 from deployments.cli.screen import answers, clean, make_facts, make_table, show_json
-from domain.catalog import Schedule
+from domain.catalog import PausedBy, Schedule
 from domain.clock import utc_now
 from domain.cron_dialect import needs_both_days
 from domain.ids import ScheduleId
 from domain.schedules import ScheduleSpec, check_schedule, next_times, read_schedule
-from persistence.schedules import add_schedule, list_schedules, remove_schedule
+from persistence.schedules import (
+    add_schedule,
+    list_schedules,
+    pause_schedule,
+    remove_schedule,
+    resume_schedule,
+)
 from persistence.workflows import check_runnable, get_workflow, list_workflows
 
 _SHOWN_TIMES = 3
@@ -119,6 +125,41 @@ def list_(*, workflow: str | None = None, call: Invoked) -> int:
 
 
 @app.command
+def pause(schedule_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked) -> int:
+    """Have a schedule fire no more until it is resumed; Prefect shows its switch as off.
+
+    Args:
+        schedule_id: Its id, `sched_…`.
+    """
+    with open_desk(call) as desk, desk.session() as session:
+        paused = pause_schedule(session, ScheduleId(schedule_id))
+    if call.as_json:
+        show_json({"schedule": schedule_document(paused, next_times=[])})
+    else:
+        text = f"{paused.id} is paused. Go on with `tenantry schedules resume {paused.id}`."
+        answers().print(Text.assemble(("✓ ", "green"), text))
+    return DONE
+
+
+@app.command
+def resume(schedule_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked) -> int:
+    """Have a paused schedule fire again; what was due meanwhile is not made up for.
+
+    Args:
+        schedule_id: Its id, `sched_…`.
+    """
+    with open_desk(call) as desk, desk.session() as session:
+        resumed = resume_schedule(session, ScheduleId(schedule_id))
+    times = _next(resumed, utc_now())
+    if call.as_json:
+        show_json({"schedule": schedule_document(resumed, next_times=times)})
+        return DONE
+    when = _local(times[0], resumed.timezone) if times else _why_never(resumed)
+    answers().print(Text.assemble(("✓ ", "green"), f"{resumed.id} goes on. Next: {clean(when)}"))
+    return DONE
+
+
+@app.command
 def remove(schedule_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoked) -> int:
     """Remove a schedule; executions that it has started stay.
 
@@ -135,15 +176,19 @@ def remove(schedule_id: Annotated[str, Parameter(name="ID")], /, *, call: Invoke
 
 
 def _next(schedule: Schedule, now: datetime) -> list[datetime]:
-    if check_schedule(schedule.cron, schedule.timezone):
-        return []  # added by a version that let it pass; it is not published
+    if schedule.paused_at is not None or check_schedule(schedule.cron, schedule.timezone):
+        return []  # refused: added by a version that let it pass, and not published
     spec = ScheduleSpec(schedule.cron, schedule.timezone)
     return [*next_times(spec, now, count=_SHOWN_TIMES)]
 
 
 def _why_never(schedule: Schedule) -> str:
     problems = check_schedule(schedule.cron, schedule.timezone)
-    return f"never: {problems[0].message}" if problems else "never"
+    if problems:
+        return f"never: {problems[0].message}"
+    if schedule.paused_at is None:
+        return "never"
+    return "paused in Prefect" if schedule.paused_by in set(PausedBy) else "paused"
 
 
 def _local(at: datetime, timezone: str) -> str:

@@ -119,7 +119,16 @@ def test_one_that_waits_is_cancelled_at_once(database, admin, workflow):
         assert claim_run(session, worker="w", lease_s=60) is None
     assert admin.get(f"/executions/{id}/timeline").json()["items"][1]["user_id"] == ADMIN
     again = admin.post(f"/executions/{id}/cancel")
-    assert (again.status_code, again.json()["code"]) == (409, "execution.transition_refused")
+    assert (again.status_code, again.json()) == (200, answer.json())
+    assert actions(database, id).count("execution.cancelled") == 1
+
+
+def test_one_that_has_completed_cannot_be_cancelled(database, admin, workflow):
+    id = queue(admin, workflow)
+    start(database)
+    finish(database, id, output={})
+    answer = admin.post(f"/executions/{id}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "execution.transition_refused")
 
 
 def test_one_that_runs_is_asked_to_end_once(database, admin, workflow):

@@ -50,6 +50,10 @@ def test_a_schedule_comes_and_goes(tenantry: Tenantry, search: str):
     assert len(added["next_times"]) == 3
     listed = tenantry.ask("schedules", "list", "--workflow", search)["schedules"]
     assert [each["id"] for each in listed] == [added["id"]]
+    paused = tenantry.ask("schedules", "pause", added["id"])["schedule"]
+    assert (paused["next_times"], bool(paused["paused_at"])) == ([], True)
+    resumed = tenantry.ask("schedules", "resume", added["id"])["schedule"]
+    assert (len(resumed["next_times"]), resumed["paused_at"]) == (3, None)
     tenantry.ask("schedules", "remove", added["id"])
     assert tenantry.ask("schedules", "list", "--workflow", search)["schedules"] == []
 

@@ -113,3 +113,15 @@ def test_statistics_count_what_has_ended(tenantry: Tenantry):
     tenantry.ask("run", "counted")
     counted = tenantry.ask("workflows", "show", "counted")["workflow"]
     assert (counted["execution_count"], counted["success_count"]) == (1, 1)
+
+
+def test_executions_are_cancelled_and_cancelling_again_is_no_error(tenantry: Tenantry, search: str):
+    assert tenantry.ask("pause", "--reason", "upgrade")["paused"]
+    ids = [tenantry.ask("run", search, "--no-wait")["id"] for _ in range(2)]
+    told = tenantry.ask("executions", "explain", ids[0])["blockers"]
+    assert told[0]["kind"] == "installation_paused"
+    first = tenantry.ask("executions", "cancel", *ids)["executions"]
+    assert [(each["id"], each["status"]) for each in first] == [(id, "CANCELLED") for id in ids]
+    again = tenantry.ask("executions", "cancel", *ids)["executions"]
+    assert [each["was_cancelled"] for each in again] == [True, True]
+    assert tenantry.ask("resume") == {"paused": False, "pauses": []}
