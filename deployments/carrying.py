@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed
 
 from domain.clock import utc_now
 from domain.errors import TenantryError
-from domain.executions import ExecutionStatus, LeaseLost
+from domain.executions import ExecutionStatus, LeaseLost, Trigger
 from domain.ids import ExecutionId, RunId
 from domain.runs import ClaimedRun, Run
 from flows.adopt import HeldElsewhere, Queued, Refusal, adopt_flow_run, queue_overtaken
@@ -30,7 +30,7 @@ from flows.fencing import forget_lease, note_lease
 from flows.launch import launch, note_flow_run
 from flows.loading import load_workflow
 from flows.mirror import apply, to_run_state
-from flows.naming import run_name
+from flows.naming import run_name, tags_of
 from flows.opening import OpenedRun, open_run
 from flows.platform import PLATFORM_FLOWS
 from flows.publish import wait_for_prefect
@@ -107,6 +107,9 @@ class Carrier:
             state = State(type=PrefectStateType(adopted.state.value), message=adopted.message)
             await self.client.set_flow_run_state(flow_run.id, state, force=True)
         elif isinstance(adopted, Queued):
+            if not flow_run.auto_scheduled:
+                tags = tags_of(flow_run, Trigger.PREFECT_UI)
+                await self.client.update_flow_run(flow_run.id, tags=tags)
             await self._tell_queued(flow_run, adopted)
         else:
             await self.carry(adopted, flow_run)
@@ -232,9 +235,12 @@ class Carrier:
         if flow_run.name == name:
             return
         version = str(claimed.run.workflow_version)
+        tags = tags_of(flow_run, claimed.trigger)
 
         async def tell() -> None:
-            await self.client.update_flow_run(flow_run.id, name=name, flow_version=version)
+            await self.client.update_flow_run(
+                flow_run.id, name=name, flow_version=version, tags=tags
+            )
 
         carried.has_version = True
         carried.do_beside(tell())
@@ -244,6 +250,9 @@ class Carrier:
         live = self.live.get(run_id)
         if live is not None and live.engine is not None and live.stopping is None:
             live.stopping = state
+            carried = find_carried(live.flow_run_id) if live.flow_run_id else None
+            if carried is not None:
+                carried.stopping = state
             live.engine.cancel()
 
     def suspend(self, run_id: RunId, state: State) -> None:

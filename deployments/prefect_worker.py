@@ -48,6 +48,7 @@ from deployments.wiring import open_database_of
 from domain.addresses import AddressRules, read_endpoints, read_networks
 from domain.queue_shares import Rules
 from flows.naming import POOL
+from flows.prefect_logs import quiet_engine_logs
 from flows.publish import ensure_pool, wait_for_prefect
 from flows.runtime import Runtime, set_runtime
 from flows.task_events import spare_prefect_events
@@ -149,6 +150,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         set_runtime(runtime)
         start_reader()
         spare_prefect_events()
+        quiet_engine_logs()
         # One client for all runs: each of its own would cost a version check and a connection.
         await wait_for_prefect()
         context = await self._exit_stack.enter_async_context(AsyncClientContext.get_or_create())

@@ -76,6 +76,13 @@ def adopt_flow_run(
     if run is None:
         if workflow is None:
             return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
+        if given := sorted(name for name, value in flow_run.parameters.items() if value):
+            # Not used: inputs are tenants' data, and Prefect shows parameters to all its users.
+            return Refusal(
+                f"This run gives {', '.join(given)[:100]}, and takes no parameter: it runs with "
+                "the workflow's default input, or its schedule's. Leave it empty, or give an input "
+                "with `tenantry run` or the API."
+            )
         odd = _take_odd_tick(database, workflow, flow_run)
         if odd is not None:
             return odd

@@ -42,6 +42,8 @@ class CarriedRun:
     """What its agents have answered, once all of it is stored; the mirror need not read it."""
     has_version: bool = False
     """Prefect knows which version of its flow it is."""
+    stopping: State[Any] | None = None
+    """What it shall end as, and its tasks with it, once somebody has stopped it."""
     suspend: Callable[[State], None] | None = None
     """Has Prefect's engine pause the flow before its next agent; set while the flow runs."""
     ended: dict[ExecutionId, ExecutionStatus] = field(

@@ -18,10 +18,10 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from domain.clock import utc_now
 from domain.runs import TERMINAL
@@ -53,11 +53,11 @@ async def end_left_tasks(client: PrefectClient, database: Database) -> int:
     )
     ids = {task.flow_run_id for task in left if task.flow_run_id is not None}
     # Prefect may have flows that are none of ours.
-    ours = await asyncio.to_thread(_find_ours, database, sorted(ids)) if ids else frozenset[UUID]()
+    ours = await asyncio.to_thread(_find_ours, database, sorted(ids)) if ids else {}
     ended = 0
     for task in left:
-        if task.flow_run_id in ours:
-            state = Crashed(message="Its run has ended; nothing more was heard of it.")
+        if task.flow_run_id is not None and task.flow_run_id in ours:
+            state = _end(ours[task.flow_run_id])
             try:
                 await client.set_task_run_state(task.id, state, force=True)
             except ObjectNotFound:
@@ -66,6 +66,12 @@ async def end_left_tasks(client: PrefectClient, database: Database) -> int:
     return ended
 
 
-def _find_ours(database: Database, flow_run_ids: Sequence[UUID]) -> frozenset[UUID]:
+def _end(closed_as: str | None) -> State:
+    if closed_as == StateType.CANCELLED.value:
+        return Cancelled(message="Its run was cancelled.")
+    return Crashed(message="Its run has ended; nothing more was heard of it.")
+
+
+def _find_ours(database: Database, flow_run_ids: Sequence[UUID]) -> dict[UUID, str | None]:
     with database.for_platform() as session:
         return find_closed(session, flow_run_ids, before=utc_now() - _GRACE)

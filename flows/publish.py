@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from domain.catalog import Schedule, Workflow
 from domain.ids import WorkflowId
 from domain.json_data import JsonObject
-from flows.naming import DEPLOYMENT, POOL, entrypoint_of, flow_name
+from flows.naming import DEPLOYMENT, POOL, describe_workflow, entrypoint_of, flow_name
 from flows.schedule_switches import find_switches, mirror_switches
 from flows.schedule_translation import fingerprint, publishable
 from persistence.organizations import get_org_slug
@@ -32,7 +32,8 @@ PARAMETERS: JsonObject = {
     "properties": {
         "run": {
             "title": "run",
-            "description": "Leave empty: the workflow's default input is used.",
+            "description": "Leave it empty: the workflow's default input is used, and a run that "
+            "gives anything here is refused. Inputs are given with `tenantry run` or the API.",
             "anyOf": [{"type": "string"}, {"type": "null"}],
             "default": None,
             "position": 0,
@@ -114,6 +115,7 @@ async def publish_workflow(
         parameters={},
         job_variables={},
         version=str(workflow.version),
+        description=describe_workflow(workflow, org_slug),
         tags=[f"org:{org_slug}", f"workflow:{workflow.slug}"],
         schedules=publishable(schedules),
     )

@@ -19,6 +19,8 @@ from prefect.events import related
 from prefect.events.schemas.events import Event
 from prefect.utilities.engine import emit_task_run_state_change_event
 
+from flows.carried import find_carried
+
 _ENGINES_NAME = emit_task_run_state_change_event.__name__
 _MOMENT_S = 0.2
 # Task runs whose engine left them without an end, as when a flow is suspended, are forgotten then.
@@ -65,6 +67,7 @@ class TaskEvents:
         Returns:
             The last event that was sent of this task run, if one was.
         """
+        validated_state = _as_stopped(task_run, validated_state)
         told = self._told_of(task_run.id, follows)
         if told.waiting is not None:
             told.waiting.cancel()
@@ -98,6 +101,17 @@ class TaskEvents:
             task_run=task_run, initial_state=initial, validated_state=state, follows=told.last
         )
         told.last = sent or told.last
+
+
+def _as_stopped(task_run: TaskRun, state: State[Any]) -> State[Any]:
+    # The engine knows only that its task was cancelled, and calls that a crash.
+    carried = find_carried(task_run.flow_run_id) if task_run.flow_run_id else None
+    if carried is None or carried.stopping is None or not state.is_crashed():
+        return state
+    end = carried.stopping
+    return state.model_copy(
+        update={"type": end.type, "name": end.name, "message": end.message, "data": None}
+    )
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

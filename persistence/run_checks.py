@@ -82,12 +82,16 @@ def list_ended(
 
 def find_closed(
     session: PlatformSession, flow_run_ids: Sequence[UUID], *, before: datetime
-) -> frozenset[UUID]:
-    """Find those among Prefect's flow runs that are runs of ours, closed before some time."""
-    query = select(RunRow.prefect_flow_run_id).where(
+) -> dict[UUID, str | None]:
+    """Find those among Prefect's flow runs that are runs of ours, closed before some time.
+
+    Returns:
+        As what type of state each was closed, if that is known.
+    """
+    query = select(RunRow.prefect_flow_run_id, RunRow.closed_as).where(
         RunRow.prefect_flow_run_id.in_(flow_run_ids), RunRow.closed_at < before
     )
-    return frozenset(id for id in session.scalars(query) if id is not None)
+    return {row[0]: row[1] for row in session.execute(query) if row[0] is not None}
 
 
 def is_unwanted(session: PlatformSession, run_id: RunId) -> bool:

@@ -115,3 +115,15 @@ def test_far_from_clock_changes_and_without_a_schedule_nothing_is_fired(
     with database.org(ACME, user_id=ADMIN) as session:
         remove_schedule(session, schedule.id)
     assert MissedTicks().fire(database, now=AUTUMN + timedelta(minutes=45)) == 0
+
+
+@pytest.mark.parametrize("parameters", [{"run": "Berlin"}, {"text": "Berlin"}])
+def test_a_run_that_is_given_a_parameter_is_refused_and_its_value_not_repeated(
+    database: Database, workflow: Workflow, parameters: dict[str, str]
+):
+    pressed = FlowRun(flow_id=uuid4(), deployment_id=DEPLOYMENT, parameters=parameters)
+    refused = adopt_flow_run(database, pressed, worker="w", lease_s=60)
+    assert isinstance(refused, Refusal)
+    assert "takes no parameter" in refused.message
+    assert "Berlin" not in refused.message
+    assert executions(database) == []

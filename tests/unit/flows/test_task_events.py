@@ -7,8 +7,20 @@ from uuid import uuid4
 
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.events.schemas.events import Event, Resource
-from prefect.states import AwaitingRetry, Completed, Crashed, Pending, Retrying, Running
+from prefect.states import (
+    AwaitingRetry,
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Pending,
+    Retrying,
+    Running,
+)
 
+from domain.ids import OrgId, RunId, WorkflowId
+from domain.runs import Run
+from flows.carried import carried_out
 from flows.task_events import TaskEvents
 
 _MOMENT_S = 0.05
@@ -125,3 +137,27 @@ async def test_task_runs_that_never_end_are_forgotten() -> None:
     for _ in range(5000):
         events.tell(_task_run(), None, Pending())
     assert events.under_way < 5000
+
+
+def test_a_task_of_a_stopped_run_ends_as_its_run_does_and_any_other_crash_stays_one():
+    async def run() -> list[str]:
+        listener = _Listener()
+        events = TaskEvents(listener.emit, moment_s=_MOMENT_S)
+        flow_run_id = uuid4()
+        mine = Run(
+            id=RunId("run_1"),
+            org_id=OrgId("org_1"),
+            workflow_id=WorkflowId("wf_1"),
+            workflow_version=1,
+            lease_token=uuid4(),
+        )
+        async with carried_out(flow_run_id, mine) as carried:
+            for stopping in (None, Cancelled(message="asked"), Failed(message="too late")):
+                carried.stopping = stopping
+                task_run = _task_run()
+                task_run.flow_run_id = flow_run_id
+                await _tell(events, task_run, Pending(), Running(), Crashed())
+            await _tell(events, task_run, Pending(), Running(), Completed())
+        return [name for name, _, _ in listener.sent]
+
+    assert asyncio.run(run()) == ["Crashed", "Cancelled", "Failed", "Completed"]
