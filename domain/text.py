@@ -6,11 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from rapidfuzz import process
+from rapidfuzz.distance import Indel
+
 MAX_SLUG_CHARS = 60
 
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _DIGEST_CHARS = 8
+_COMPARED_CHARS = 60
+_CANDIDATES = 20
 # Marks that turn the reading direction: they make one name look like another. Joiners, which
 # emoji are built with, are of the same Unicode category and stay allowed.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -80,7 +85,8 @@ class Suggester:
     """Finds the known name that a mistyped one most likely means.
 
     Comparing costs milliseconds once there are hundreds of names, so one suggester compares
-    only its first `max_searches` words. A word that differs in case only is always found.
+    only its first `max_searches` words, by their first letters: names may come from somebody's
+    file. A word that differs in case only is always found.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Suggester:
     ) -> None:
         """`min_likeness` is difflib's ratio: 1 for equal words, 0 for nothing in common."""
         self._known = {name_key(name): name for name in known}
+        self._compared = {key[:_COMPARED_CHARS]: name for key, name in self._known.items()}
         self._found: dict[str, str | None] = {}
         self._searches_left = max_searches
         self._min_likeness = min_likeness
@@ -101,9 +108,22 @@ class Suggester:
             if self._searches_left == 0:
                 return None
             self._searches_left -= 1
-            matches = difflib.get_close_matches(key, self._known, n=1, cutoff=self._min_likeness)
-            self._found[key] = self._known[matches[0]] if matches else None
+            self._found[key] = self._compare(key[:_COMPARED_CHARS])
         return self._found[key]
+
+    def _compare(self, key: str) -> str | None:
+        # Never below difflib's ratio, and a hundred times faster: few are left for that.
+        likely = process.extract(
+            key,
+            list(self._compared),
+            scorer=Indel.normalized_similarity,
+            score_cutoff=self._min_likeness,
+            limit=_CANDIDATES,
+        )
+        matches = difflib.get_close_matches(
+            key, [each for each, _, _ in likely], n=1, cutoff=self._min_likeness
+        )
+        return self._compared[matches[0]] if matches else None
 
 
 def _is_control(character: str) -> bool:

@@ -1,5 +1,6 @@
 """Slugs, names and suggestions."""
 
+import difflib
 import re
 
 import pytest
@@ -71,3 +72,21 @@ def test_a_suggester_stops_comparing_but_still_ignores_case():
     assert suggester.nearest("analist") == "analyst"
     assert suggester.nearest("analysd") is None
     assert suggester.nearest("ANALYST") == "analyst"
+
+
+@given(
+    st.text("abc d", max_size=8), st.lists(st.text("abc d", min_size=1, max_size=8), max_size=15)
+)
+def test_the_quick_comparison_leaves_out_no_name_that_the_careful_one_would_find(word, known):
+    keys = dict.fromkeys(name.strip() for name in known)
+    found = Suggester(keys).nearest(word)
+    best = difflib.get_close_matches(word.strip(), keys, n=1, cutoff=0.6)
+    likeness = difflib.SequenceMatcher(None, found or "", word.strip()).ratio()
+    assert (found is None) == (not best)
+    if best:
+        assert likeness >= difflib.SequenceMatcher(None, best[0], word.strip()).ratio() - 0.1
+
+
+def test_names_of_any_length_are_compared_by_their_beginnings():
+    known = ["x" * 100_000, "employees" + "y" * 100_000]
+    assert Suggester(known).nearest("employes" + "y" * 100) == known[1]
