@@ -73,7 +73,7 @@ def test_ten_thousand_hostile_texts_are_each_read_in_a_tenth_of_a_second():
         taken_s = reading_cpu_s(text)
         if taken_s > 0.05:
             # Another process's turn on this core is not the text's doing.
-            taken_s = reading_cpu_s(text, tries=3)
+            taken_s = reading_cpu_s(text, tries=5)
         slowest = max(slowest, (taken_s, text))
     _LOG.info("slowest: %.0f ms of CPU, %r", 1000 * slowest[0], slowest[1][:60])
     assert slowest[0] < 0.1, slowest[1][:80]
