@@ -1,42 +1,112 @@
 """Bring a database up to date: roles, tables, policies. The only code that is the owner."""
 
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import URL, Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from persistence.driver_errors import DatabaseNotMigrated, translate_driver_errors
 from persistence.roles import APP_ROLE, PLATFORM_ROLE
 from persistence.sessions import Database
 
-# Any fixed number: two `migrate` at once, or two databases of one cluster whose roles are shared,
-# take turns.
+# Any fixed number: two `migrate` of one database take turns.
 _MIGRATION_LOCK = 0x7E4A47
+_LOCK_POLL_S = 0.2
+# A migration that does not get a table's lock in time, or is the victim of a deadlock, is rolled
+# back and tried again.
+_ATTEMPTS = 10
+_RETRY_PAUSE_S = 1.0
+_RETRIED = ("55P03", "40P01")
+# SQLSTATE of a role that another database's `migrate` has made at the same moment.
+_ROLE_EXISTS = ("42710", "23505")
+_LOGGER = logging.getLogger("tenantry.migrate")
+
+Say = Callable[[str], None]
 
 
-def migrate(owner_url: URL, *, app_url: URL, platform_url: URL) -> str:
+def migrate(owner_url: URL, *, app_url: URL, platform_url: URL, say: Say | None = None) -> str:
     """Create what is missing and change what is old; running it again changes nothing.
 
     Makes the two roles of the given URLs where they are missing, which needs CREATEROLE; where
     an administrator has made them already, that right is not needed.
 
+    Each migration is a transaction of its own. Killed between two or within one, the next call
+    goes on with the first that is not done. A lock on the session keeps other calls out.
+
+    Args:
+        say: gets one line before each migration.
+
     Returns:
-        The schema's revision afterwards.
+        The schema's revision afterwards; a newer one than this code's stays.
     """
     engine = create_engine(owner_url, poolclass=NullPool)
-    with translate_driver_errors(), engine.connect() as connection:
-        with connection.begin():
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            _ensure_role(connection, app_url, APP_ROLE)
-            _ensure_role(connection, platform_url, PLATFORM_ROLE)
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-        return head_revision()
+    with (
+        translate_driver_errors(),
+        engine.connect() as connection,
+        _migration_lock(connection),
+    ):
+        for url, role in ((app_url, APP_ROLE), (platform_url, PLATFORM_ROLE)):
+            _ensure_role(connection, url, role)
+        config = _config()
+        config.attributes["connection"] = connection
+        for revision, subject in _pending(connection):
+            line = f"{revision}: {subject}"
+            _LOGGER.info("migrating revision=%s", revision)
+            if say is not None:
+                say(line)
+            _run_migration(config, revision)
+        return MigrationContext.configure(connection).get_current_revision() or head_revision()
+
+
+@contextmanager
+def _migration_lock(connection: Connection) -> Generator[None]:
+    # Polled: who waits inside a statement keeps a snapshot, for which a concurrent index build of
+    # the holder would wait in turn.
+    taken = False
+    while not taken:
+        taken = bool(
+            connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+        )
+        connection.commit()
+        if not taken:
+            time.sleep(_LOCK_POLL_S)
+    # Closing the connection, which has no pool, releases the lock: after an error as well.
+    yield
+
+
+def _pending(connection: Connection) -> list[tuple[str, str]]:
+    """List the migrations that are not done, oldest first: revision, first line."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    script = ScriptDirectory.from_config(_config())
+    if current is not None and current > head_revision():
+        # The database of a newer version: its expand steps suit this code as well.
+        return []
+    steps = script.iterate_revisions("head", current or "base")
+    return [(step.revision, step.doc) for step in steps][::-1]
+
+
+def _run_migration(config: Config, revision: str) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            command.upgrade(config, revision)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _RETRIED or attempt == _ATTEMPTS:
+                raise
+            _LOGGER.info("migration waits for a lock revision=%s attempt=%d", revision, attempt)
+            time.sleep(_RETRY_PAUSE_S)
+        else:
+            return
 
 
 def check_migrated(database: Database) -> None:
@@ -67,18 +137,27 @@ def _ensure_role(connection: Connection, url: URL, role: str) -> None:
     ).first()
     if row is not None and row[0]:
         raise ValueError(f"role `{role}` is exempt from row-level security: tenants would mix")
-    cursor = connection.connection.cursor()
     if row is None:
-        cursor.execute(
-            sql.SQL("create role {} login nobypassrls password {}").format(
-                sql.Identifier(role), sql.Literal(url.password or "")
-            )
+        create = sql.SQL("create role {} login nobypassrls password {}").format(
+            sql.Identifier(role), sql.Literal(url.password or "")
         )
-    cursor.execute(
+        try:
+            with connection.begin_nested():
+                _execute(connection, create)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _ROLE_EXISTS:
+                raise
+    _execute(
+        connection,
         sql.SQL("grant connect on database {} to {}").format(
             sql.Identifier(url.database or ""), sql.Identifier(role)
-        )
+        ),
     )
+    connection.commit()
+
+
+def _execute(connection: Connection, statement: sql.Composed) -> None:
+    connection.exec_driver_sql(statement.as_string().replace("%", "%%"))
 
 
 def _config() -> Config:

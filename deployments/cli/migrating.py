@@ -11,7 +11,7 @@ from deployments.cli.own_database import (
     check_database_urls,
     problem_with,
 )
-from deployments.cli.screen import Progress, answers, show_json
+from deployments.cli.screen import answers, remarks, show_json
 from deployments.wiring import owner_url, role_urls
 from persistence.migrate import head_revision, migrate
 
@@ -22,8 +22,8 @@ _NOT_ALLOWED = "42501"
 def migrate_tables(*, call: Invoked) -> int:
     """Create the tables that are missing, change those that are old, and list the agent types.
 
-    Needs TENANTRY_DATABASE_URL as the owner; the embedded database needs nothing. Running it
-    again changes nothing.
+    Needs TENANTRY_DATABASE_URL as the owner; the embedded database needs nothing. Each migration
+    is named before it runs and is a transaction of its own: stopped in the middle, run it again.
     """
     if call.is_embedded:
         # Opening it is migrating it.
@@ -45,10 +45,14 @@ def _migrate_own(call: Invocation) -> str:
     owner = owner_url(call.settings)
     app_url, platform_url = role_urls(call.settings)
     try:
-        with Progress("Migrating the database"):
-            revision = migrate(owner, app_url=app_url, platform_url=platform_url)
-            write_catalogue(call.settings)
-            return revision
+        revision = migrate(
+            owner,
+            app_url=app_url,
+            platform_url=platform_url,
+            say=lambda line: remarks().print(line),
+        )
+        write_catalogue(call.settings)
+        return revision
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
             raise
