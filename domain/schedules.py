@@ -240,7 +240,7 @@ def _ever_fires(cron: str) -> bool:
 
 
 def _timezone_problems(timezone: str) -> Iterator[Problem]:
-    known = _timezones()
+    known = list_timezones()
     if timezone in known:
         return
     advice = _offset_advice(timezone)
@@ -287,5 +287,6 @@ def _nearest_timezone(wanted: str, known: frozenset[str]) -> str | None:
 
 
 @cache
-def _timezones() -> frozenset[str]:
+def list_timezones() -> frozenset[str]:
+    """List the names of the tz database that are places, or `UTC` and the like."""
     return frozenset(zoneinfo.available_timezones() - _NOT_A_PLACE)

@@ -10,11 +10,12 @@ tick, so that it makes one execution whoever is first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from domain.cron_dialect import skips_first_of_march
 from domain.ids import ScheduleId
-from domain.schedules import ScheduleSpec, next_times
+from domain.schedules import ScheduleSpec, list_timezones, next_times
 
 MARGIN = timedelta(hours=3)
 """How far from a clock change Prefect's times may be wrong; also how late a tick is made up for."""
@@ -22,6 +23,7 @@ _MARCH = 3
 _FIRST_DAYS = (1, 2)
 _MANY = 10_000
 _PAGE = 8
+_HOURS_KEPT = 256
 _NONE = timedelta(0)
 
 
@@ -59,6 +61,15 @@ def is_told_by_key(timezone: str, due: datetime) -> bool:
     return find_clock_change(timezone, due) is not None
 
 
+def may_be_told_by_key(due: datetime) -> bool:
+    """Say whether there is any zone whose times are not to be relied on about then.
+
+    Reckoned once an hour: as a rule there is none, and nobody needs to read a schedule's zone.
+    """
+    hour = due.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return _is_any_told_by_key(hour)
+
+
 def fires_at(spec: ScheduleSpec, at: datetime) -> bool:
     """Say whether a schedule fires at a time."""
     return next_times(spec, at - timedelta(seconds=1), count=1) == (at,)
@@ -80,6 +91,13 @@ def ticks_to_fire(spec: ScheduleSpec, *, after: datetime, until: datetime) -> Se
 def tick_key(schedule_id: ScheduleId, due: datetime) -> str:
     """Name a tick, so that it is carried out once."""
     return f"schedule:{schedule_id}:{due.astimezone(UTC):%Y-%m-%dT%H:%M}Z"
+
+
+@lru_cache(_HOURS_KEPT)
+def _is_any_told_by_key(hour: datetime) -> bool:
+    # Both ends: the times that are told by key last for hours, and fill one between them.
+    ends = (hour, hour + timedelta(hours=1))
+    return any(is_told_by_key(zone, end) for zone in list_timezones() for end in ends)
 
 
 def _offset(at: datetime, zone: ZoneInfo) -> timedelta:

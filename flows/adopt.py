@@ -14,7 +14,7 @@ from domain.json_data import JsonObject
 from domain.limits import QueueFull
 from domain.runs import ClaimedRun, Run, StateType
 from domain.schedules import ScheduleSpec, is_overtaken
-from domain.ticks import fires_at, is_told_by_key
+from domain.ticks import fires_at, is_told_by_key, may_be_told_by_key
 from domain.workflows import WorkflowDefinition
 from flows.missed_ticks import enqueue_tick
 from persistence.executions import add_execution, find_by_key, list_carried
@@ -131,7 +131,7 @@ def _take_odd_tick(
     Queued, and not carried out at once, so that its key alone decides who was first.
     """
     schedule_id, due = _schedule_of(flow_run), flow_run.expected_start_time
-    if schedule_id is None or due is None:
+    if schedule_id is None or due is None or not may_be_told_by_key(due):
         return None
     with database.org(workflow.org_id) as session:
         schedule = find_schedule(session, schedule_id)

@@ -18,7 +18,13 @@ from prefect.server.schemas.schedules import CronSchedule as ServerSchedule
 
 from domain.cron_dialect import plain_cron
 from domain.schedules import ScheduleSpec, next_times
-from domain.ticks import find_clock_change, fires_at, is_told_by_key, ticks_to_fire
+from domain.ticks import (
+    find_clock_change,
+    fires_at,
+    is_told_by_key,
+    may_be_told_by_key,
+    ticks_to_fire,
+)
 
 ZONES = (
     *("Europe/Berlin", "America/New_York", "Australia/Lord_Howe"),
@@ -149,3 +155,14 @@ def test_the_first_days_of_march_that_prefect_skips_are_fired(cron: str):
     wanted = set(shown(spec, start, end))
     assert prefect < wanted
     assert carried_out(spec, prefect) | fired_by_steward(spec, start, end) == wanted
+
+
+def test_most_hours_no_zone_needs_a_look_and_every_hour_that_needs_one_gets_it():
+    summer = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
+    assert not may_be_told_by_key(summer)
+    for zone, change in CASES[::3]:
+        for minutes in range(-200, 201, 25):
+            at = change + timedelta(minutes=minutes)
+            assert may_be_told_by_key(at) or not is_told_by_key(zone, at)
+    march = datetime(2026, 3, 2, 21, 59, tzinfo=UTC)
+    assert may_be_told_by_key(march)
