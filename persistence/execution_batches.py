@@ -85,6 +85,14 @@ def add_encoded_batch(
     return ids
 
 
+def list_batch_part(
+    session: OrgSession, batch_id: str, first: ExecutionId, last: ExecutionId
+) -> list[ExecutionId]:
+    """List the executions that one request added to a batch, by its first and last one."""
+    rows = session.scalars(_LIST_PART, {"batch_id": batch_id, "first": first, "last": last})
+    return [ExecutionId(id) for id in rows]
+
+
 def _cut(inputs: Sequence[str]) -> Iterator[slice]:
     """Cut a batch into parts of at most `_MAX_STATEMENT_CHARS`, or of a single input."""
     start = chars = 0
@@ -99,6 +107,12 @@ def _cut(inputs: Sequence[str]) -> Iterator[slice]:
 # Nearly every batch is one statement: each makes live events of its own.
 _MAX_STATEMENT_CHARS = 4 * 1024 * 1024
 _FIND = TargetStatement.of("select t.*, array[]::text[] as added from target t")
+# Other requests may have added to the batch in the same moment.
+_LIST_PART = text("""
+select id from executions where batch_id = :batch_id and id between :first and :last
+    and created_at = (select created_at from executions where id = :first)
+order by id
+""")
 _ADD_MANY = text("""
 insert into executions (id, org_id, workflow_id, workflow_version, input_data, trigger, priority,
     requested_by, created_at, labels, batch_id, deadline)

@@ -58,7 +58,7 @@ def add_requested(
     Returns:
         In the order of the wishes, an execution or one of: `WorkflowNotFound` (or not this
         version), `WorkflowNotRunnable` (archived, or a draft), `IdempotencyConflict` (the key
-        belongs to another workflow, version or input), `DeadlineInvalid` (passed, or too far),
+        belongs to another request), `DeadlineInvalid` (passed, or too far),
         `QueueFull` (so many may not wait).
     """
     now = utc_now()
@@ -184,5 +184,8 @@ def _is_same(first: ExecutionRecord, wish: SingleWish, target: Target) -> bool:
     return (
         known.workflow_id == target.id
         and known.input_data == wish.input_data
+        and known.priority == wish.priority
+        and first.deadline == wish.deadline
+        and first.labels == wish.labels
         and wish.version in (None, known.workflow_version)
     )

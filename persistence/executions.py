@@ -41,7 +41,7 @@ class IdempotencyConflict(TenantryError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The idempotency key `{key}` was used for another workflow or input.",
+            f"The idempotency key `{key}` was used for another request.",
             hint="Use a new key for a new request, or repeat the first one unchanged.",
         )
 
@@ -65,7 +65,7 @@ def add_execution(
         run: the run that carries it from the start, where Prefect made one; it never queues.
 
     Raises:
-        IdempotencyConflict: the key belongs to another workflow or input.
+        IdempotencyConflict: the key belongs to another workflow, version, input or priority.
     """
     added = session.scalar(
         insert(ExecutionRow)
@@ -88,7 +88,13 @@ def add_execution(
         .returning(ExecutionRow)
     )
     if added is None:
-        return _same_or_refuse(session, str(idempotency_key), workflow_id, input_data)
+        return _same_or_refuse(
+            session,
+            str(idempotency_key),
+            workflow_id=workflow_id,
+            input_data=input_data,
+            priority=priority,
+        )
     add_audit(session, [_created(added, schedule_id)])
     return to_execution(added)
 
@@ -199,10 +205,16 @@ def _with_run() -> Select[tuple[ExecutionRow, UUID | None]]:
 
 
 def _same_or_refuse(
-    session: OrgSession, key: str, workflow_id: WorkflowId, input_data: JsonObject
+    session: OrgSession,
+    key: str,
+    *,
+    workflow_id: WorkflowId,
+    input_data: JsonObject,
+    priority: int,
 ) -> Execution:
     row = session.scalars(select(ExecutionRow).where(ExecutionRow.idempotency_key == key)).one()
-    if row.workflow_id != workflow_id or row.input_data != input_data:
+    known = (row.workflow_id, row.input_data, row.priority)
+    if known != (workflow_id, input_data, priority):
         raise IdempotencyConflict(key)
     return to_execution(row)
 

@@ -367,3 +367,13 @@ class StewardRow(Table):
     left_over: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     lost_workers: Mapped[int] = mapped_column(BigInteger, server_default="0")
     troubles: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+
+class IdempotencyKeyRow(Table):
+    __tablename__ = "idempotency_keys"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    content_hash: Mapped[bytes]
+    answer: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]

@@ -1,6 +1,6 @@
 """Many executions of one workflow in one request."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,6 +11,7 @@ from typeid import TypeID
 from api.access import Access, allow
 from api.bulk_bodies import read_document, read_lines
 from api.bulk_slots import bulk_slots_of
+from api.idempotency import KeyHeader
 from api.request_models import RequestModel
 from api.routes.execution_documents import Batch
 from api.routes.execution_wishes import (
@@ -26,12 +27,17 @@ from api.routes.execution_wishes import (
     read_label_pairs,
 )
 from domain.errors import ErrorCode, TenantryError
+from domain.ids import ExecutionId
+from domain.json_data import JsonObject
 from domain.permissions import Permission
-from persistence.execution_batches import add_encoded_batch
+from persistence.execution_batches import add_encoded_batch, list_batch_part
 from persistence.execution_targets import ExecutionWish
+from persistence.idempotency import claim_key, hash_content, keep_answer
+from persistence.sessions import OrgSession
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"
+_OPERATION = "executions.bulk"
 
 router = APIRouter()
 Runner = Annotated[Access, Depends(allow(Permission.EXECUTIONS_EXECUTE))]
@@ -104,7 +110,10 @@ _BODY: dict[str, Any] = {
 # The body is read here and not by FastAPI, which would parse all of it at once.
 @router.post("/bulk", status_code=202, openapi_extra=_BODY)
 async def create_batch(
-    access: Runner, query: Annotated[BatchQuery, Query()], request: Request
+    access: Runner,
+    query: Annotated[BatchQuery, Query()],
+    request: Request,
+    key: KeyHeader = None,
 ) -> Batch:
     """Queue up to 10,000 executions of one workflow, all or none.
 
@@ -113,29 +122,46 @@ async def create_batch(
     """
     async with bulk_slots_of(request).hold(access.principal.org_id):
         wanted = await _read_request(request, query)
-        return await run_in_threadpool(_write, access, wanted, query)
+        return await run_in_threadpool(_write, access, wanted, query, key)
 
 
-def _write(access: Access, wanted: BatchRequest, query: BatchQuery) -> Batch:
-    batch_id = wanted.batch_id or str(TypeID(prefix="batch"))
+def _write(access: Access, wanted: BatchRequest, query: BatchQuery, key: str | None) -> Batch:
     with access.open() as session:
-        ids = add_encoded_batch(
-            session,
-            ExecutionWish(
-                workflow=wanted.workflow_id,
-                version=wanted.version,
-                priority=wanted.priority,
-                deadline=wanted.deadline,
-                labels=wanted.labels,
-            ),
-            wanted.inputs,
-            batch_id=batch_id,
-        )
+        made = None if key is None else claim_key(session, _OPERATION, key, _hash(wanted))
+        if made is None:
+            made = _add(session, wanted)
+            if key is not None:
+                keep_answer(session, _OPERATION, key, made)
+        batch_id = str(made["batch_id"])
+        ids = None
+        if query.execution_ids:
+            first, last = ExecutionId(str(made["first"])), ExecutionId(str(made["last"]))
+            ids = list_batch_part(session, batch_id, first, last)
     return Batch(
-        batch_id=batch_id,
-        count=len(ids),
-        execution_ids=[*ids] if query.execution_ids else None,
+        batch_id=batch_id, count=cast(int, made["count"]), execution_ids=[*ids] if ids else None
     )
+
+
+def _hash(wanted: BatchRequest) -> bytes:
+    fields = wanted.model_dump(mode="json", exclude={"inputs"})
+    return hash_content(fields, wanted.inputs)
+
+
+def _add(session: OrgSession, wanted: BatchRequest) -> JsonObject:
+    batch_id = wanted.batch_id or str(TypeID(prefix="batch"))
+    ids = add_encoded_batch(
+        session,
+        ExecutionWish(
+            workflow=wanted.workflow_id,
+            version=wanted.version,
+            priority=wanted.priority,
+            deadline=wanted.deadline,
+            labels=wanted.labels,
+        ),
+        wanted.inputs,
+        batch_id=batch_id,
+    )
+    return {"batch_id": batch_id, "count": len(ids), "first": ids[0], "last": ids[-1]}
 
 
 async def _read_request(request: Request, query: BatchQuery) -> BatchRequest:

@@ -5,12 +5,13 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
 from api.cursors import Cursor, read_cursor, scope_of, unreadable_cursor, write_cursor
+from api.idempotency import KeyHeader
 from api.intake import Intake, Requester
 from api.request_models import RequestModel
 from api.routes import execution_bulk, execution_output
@@ -62,15 +63,6 @@ router.include_router(execution_output.router)
 Reader = Annotated[Access, Depends(allow(Permission.EXECUTIONS_READ))]
 Runner = Annotated[Access, Depends(allow(Permission.EXECUTIONS_EXECUTE))]
 Id = Annotated[Text, Path(max_length=100, examples=["exec_01jd3m3k7e9c5v2x8w4z6a1b0d"])]
-KeyHeader = Annotated[
-    Text | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        description="The same key again answers the first execution, and queues nothing.",
-    ),
-]
 _EXECUTION_ID = re.compile("exec_[0-9a-z]{26}")
 
 
@@ -117,8 +109,8 @@ async def create_execution(
 ) -> ExecutionDocument:
     """Queue one execution of a workflow; a worker starts it as soon as it can.
 
-    A known idempotency key answers the first execution, as it is now. With another workflow,
-    version or input it is refused.
+    A known idempotency key answers the first execution, as it is now. With anything
+    else in the request it is refused.
     """
     problems = find_input_problems(wish.input, pointer="/input")
     if problems:

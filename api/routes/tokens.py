@@ -8,17 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Access, allow
 from api.answers import PROBLEMS, Text
+from api.idempotency import KeyHeader
 from api.request_models import RequestModel
 from api.routes.execution_wishes import Moment
 from domain.clock import utc_now
-from domain.errors import ErrorCode, InvalidInput
+from domain.errors import ErrorCode, InvalidInput, TenantryError
 from domain.ids import TokenId
+from domain.json_data import JsonObject
 from domain.permissions import Permission
+from persistence.idempotency import claim_key, hash_content, keep_answer
 from persistence.tokens import ApiToken, add_token, list_tokens, revoke_token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"], responses=PROBLEMS)
 
 _MAX_LIFE = timedelta(days=366)
+_OPERATION = "tokens"
 Own = Annotated[Access, Depends(allow(Permission.TOKENS_OWN))]
 
 
@@ -93,9 +97,25 @@ class TokenWishInvalid(InvalidInput):
     subject = "token"
 
 
+class TokenMadeBefore(TenantryError):
+    """A token was made by the first request with this key, and its secret is told no more."""
+
+    code = ErrorCode.EXECUTION_IDEMPOTENCY_CONFLICT
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(
+            f"The first request with this key made the token `{token_id}`.",
+            hint="A secret is told once. If it was lost, revoke that token, and make another with "
+            "a new key.",
+        )
+
+
 @router.post("", status_code=201)
-def create_token(wish: TokenWish, access: Own) -> NewToken:
-    """Make a token for yourself, with your permissions or some of them."""
+def create_token(wish: TokenWish, access: Own, key: KeyHeader = None) -> NewToken:
+    """Make a token for yourself, with your permissions or some of them.
+
+    A secret is told once: the same `Idempotency-Key` again makes no other token, and is refused.
+    """
     now = utc_now()
     expires_at = wish.expires_at or now + timedelta(days=90)
     if not now < expires_at <= now + _MAX_LIFE:
@@ -110,6 +130,10 @@ def create_token(wish: TokenWish, access: Own) -> NewToken:
     for permission in scopes:
         access.principal.check_can(permission)
     with access.open() as session:
+        content: JsonObject = {**wish.model_dump(mode="json"), "user": access.principal.user_id}
+        made = None if key is None else claim_key(session, _OPERATION, key, hash_content(content))
+        if made is not None:
+            raise TokenMadeBefore(str(made["id"]))
         token, secret = add_token(
             session,
             access.principal.user_id,
@@ -117,6 +141,8 @@ def create_token(wish: TokenWish, access: Own) -> NewToken:
             expires_at=expires_at,
             scopes=sorted(scopes),
         )
+        if key is not None:
+            keep_answer(session, _OPERATION, key, {"id": token.id})
     return NewToken(**Token.of(token).model_dump(), secret=secret)
 
 

@@ -16,6 +16,7 @@ from api.definitions import (
     yaml_answer,
     yaml_response,
 )
+from api.idempotency import KeyHeader
 from api.preconditions import IfMatch, etag, expected_version
 from api.routes.workflow_documents import (
     Recent,
@@ -32,10 +33,12 @@ from api.routes.workflow_documents import (
 from domain.catalog import Workflow
 from domain.errors import ErrorCode
 from domain.executions import ExecutionStatus
+from domain.json_data import JsonObject
 from domain.permissions import Permission
 from domain.text import name_key
 from domain.unreadable import WorkflowUnreadable
 from domain.workflows import WorkflowInvalid
+from persistence.idempotency import claim_key, hash_content, keep_answer
 from persistence.sessions import OrgSession
 from persistence.workflow_statistics import count_open, measure_recent
 from persistence.workflows import (
@@ -52,6 +55,7 @@ from persistence.workflows import (
 router = APIRouter(prefix="/workflows", tags=["workflows"], responses=PROBLEMS)
 
 _BODY = request_schema()
+_OPERATION = "workflows"
 Reader = Annotated[Access, Depends(allow(Permission.WORKFLOWS_READ))]
 Writer = Annotated[Access, Depends(allow(Permission.WORKFLOWS_WRITE))]
 Reference = Annotated[
@@ -66,22 +70,23 @@ Draft = Annotated[
 
 @router.post("", status_code=201, openapi_extra=_BODY)
 def create_workflow(
-    access: Writer, body: Body, response: Response, draft: Draft = False
+    access: Writer,
+    body: Body,
+    response: Response,
+    draft: Draft = False,
+    key: KeyHeader = None,
 ) -> WorkflowDetail:
     """Make a workflow from its definition, JSON or YAML; all problems are told at once."""
     document = body.parse()
     with access.open() as session:
-        checked = check_document(session, document)
-        if not draft:
-            checked.get_definition()
-        workflow = add_workflow(
-            session,
-            checked.stored,
-            name=checked.get_name(),
-            slug=checked.slug,
-            description=checked.description,
-            problems=checked.problems,
-        )
+        content: JsonObject = {"document": document, "draft": draft}
+        made = None if key is None else claim_key(session, _OPERATION, key, hash_content(content))
+        if made is None:
+            workflow = _add(session, document, draft=draft)
+            if key is not None:
+                keep_answer(session, _OPERATION, key, {"id": workflow.id})
+        else:
+            workflow = get_workflow(session, str(made["id"]))
         shown = _show(session, workflow, response)
     response.headers["Location"] = f"/api/v1/workflows/{workflow.id}"
     return shown
@@ -264,6 +269,20 @@ def read_statistics(access: Reader, ref: Reference) -> Statistics:
 
 def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
+
+
+def _add(session: OrgSession, document: JsonObject, *, draft: bool) -> Workflow:
+    checked = check_document(session, document)
+    if not draft:
+        checked.get_definition()
+    return add_workflow(
+        session,
+        checked.stored,
+        name=checked.get_name(),
+        slug=checked.slug,
+        description=checked.description,
+        problems=checked.problems,
+    )
 
 
 def _show(session: OrgSession, workflow: Workflow, response: Response) -> WorkflowDetail:

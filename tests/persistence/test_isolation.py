@@ -20,6 +20,7 @@ from domain.runs import RunState, StateType
 from persistence.agent_runs import add_agent_runs
 from persistence.connectors import set_connector, set_dataset
 from persistence.drift_log import Repair, add_repairs
+from persistence.idempotency import claim_key
 from persistence.queue import claim_run
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.runs import add_states
@@ -64,6 +65,7 @@ def fill_every_table(database: Database, org_id: OrgId) -> None:
             text("update executions set labels = :labels where id = :id"),
             {"labels": labels, "id": execution.id},
         )
+        claim_key(session, "probe", f"{org_id} key", b"hash")
     with database.for_platform() as session:
         claimed = claim_run(session, worker="w", lease_s=60)
     assert claimed is not None
