@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from api.access import Access, allow
@@ -54,6 +55,7 @@ from persistence.execution_details import (
 )
 from persistence.execution_intake import SingleWish
 from persistence.execution_lists import count_executions, get_summary, list_summaries
+from persistence.text_limits import check_long_text, is_long_text
 from persistence.workflows import get_workflow
 
 router = APIRouter(prefix="/executions", tags=["executions"], responses=PROBLEMS)
@@ -115,6 +117,8 @@ async def create_execution(
     problems = find_input_problems(wish.input, pointer="/input")
     if problems:
         raise ExecutionInputInvalid(problems)
+    if is_long_text(wish.input):
+        await run_in_threadpool(_check_text, access, wish)
     key = _choose_key(wish.idempotency_key, key_header)
     intake: Intake = request.app.state.intake
     record = await intake.add(
@@ -255,3 +259,8 @@ def _page_of(
         total=total.count if total else None,
         total_is_estimate=total.is_estimate if total else None,
     )
+
+
+def _check_text(access: Access, wish: ExecutionRequest) -> None:
+    with access.open() as session:
+        check_long_text(session, wish.workflow_id, wish.input, version=wish.version)

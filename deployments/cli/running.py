@@ -27,6 +27,7 @@ from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.json_data import JsonObject
 from domain.text import read_name
 from persistence.executions import add_execution, get_execution
+from persistence.text_limits import check_long_text
 from persistence.workflows import check_runnable, get_definition, get_workflow
 
 _KEY_CHARS = 200
@@ -96,11 +97,13 @@ def _add(
         workflow = get_workflow(session, reference)
         version = check_runnable(session, workflow)
         definition = get_definition(session, workflow.id, version=version)
+        input_data = input_or_default(session, workflow, given)
+        check_long_text(session, workflow.id, input_data, version=version)
         execution = add_execution(
             session,
             workflow.id,
             version=version,
-            input_data=input_or_default(session, workflow, given),
+            input_data=input_data,
             trigger=Trigger.CLI,
             priority=priority,
             idempotency_key=key,

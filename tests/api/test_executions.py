@@ -10,6 +10,8 @@ import httpx
 import pytest
 from sqlalchemy import text, update
 
+from deployments.catalogue import write_catalogue
+from deployments.settings import load_settings
 from domain.clock import utc_now
 from domain.errors import ErrorCode, Problem
 from domain.executions import ExecutionStatus
@@ -131,6 +133,30 @@ def test_a_draft_is_not_executed(database, admin):
         )
     answer = post(admin, draft)
     assert (answer.status_code, answer.json()["code"]) == (409, "workflow.not_runnable")
+
+
+def test_a_text_that_an_agent_of_the_workflow_does_not_read_is_refused_before_it_is_queued(
+    database, database_url, admin, workflow
+):
+    url = database_url.render_as_string(hide_password=False)
+    write_catalogue(load_settings({"TENANTRY_DATABASE_URL": url}))
+    agents = [{"name": "Reader", "type": "lead_request", "config": {}}]
+    with database.org(ACME, user_id=ADMIN) as session:
+        reader = add_workflow(
+            session,
+            {**chain("Leads", PROBE).as_json(), "agents": agents},
+            name="Leads",
+            slug="leads",
+            description="",
+        )
+    for given, pointer in (("US " * 667, "/input"), ({"text": "US " * 667}, "/input/text")):
+        answer = post(admin, reader, given)
+        assert (answer.status_code, answer.json()["code"]) == (422, "execution.input_invalid")
+        (problem,) = answer.json()["problems"]
+        assert problem["pointer"] == pointer
+        assert "2,000 characters that the agent `Reader`" in problem["message"]
+    assert post(admin, reader, "US " * 666).status_code == 202
+    assert post(admin, workflow, "US " * 10_000).status_code == 202
 
 
 WRONG = [
