@@ -17,6 +17,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed
 
+from deployments.run_leases import break_off, is_run_fenced, let_go
 from domain.clock import utc_now
 from domain.errors import TenantryError
 from domain.executions import ExecutionStatus, LeaseLost, Trigger
@@ -38,7 +39,7 @@ from flows.runtime import Runtime
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
 from persistence.queue import forget_worker
-from persistence.runs import end_lease, is_fenced
+from persistence.run_losses import spare_runs
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
@@ -277,6 +278,8 @@ class Carrier:
         engines = [live.engine for live in self.live.values() if live.engine is not None]
         if engines:
             _, late = await asyncio.wait(engines, timeout=grace_s)
+            if late:
+                await asyncio.to_thread(self._spare)
             for engine in late:
                 engine.cancel()
             if late:
@@ -290,6 +293,13 @@ class Carrier:
                 _LOG.warning("stopping with %d runs left to their leases", len(self.live))
                 return
 
+    def _spare(self) -> None:
+        try:
+            with self.runtime.database.for_platform() as session:
+                spare_runs(session, self.worker)
+        except TenantryError as error:
+            _LOG.warning("runs broken off are held against them: %s", error.message)
+
     def _sign_off(self) -> None:
         with self.runtime.database.for_platform() as session:
             forget_worker(session, self.worker)
@@ -302,7 +312,14 @@ class Carrier:
         *,
         noted: "asyncio.Task[None] | None",
     ) -> None:
-        compiled, carried.opened = await prepared
+        try:
+            compiled, carried.opened = await prepared
+        except LeaseLost:
+            raise
+        except Exception:
+            # Whatever its definition needs is not here, and will not be next time.
+            await asyncio.to_thread(keep_trying, lambda: break_off(self.runtime, carried.run))
+            raise
         carried.definition = compiled.definition
         if noted is not None:
             # Before the engine says anything: from whom the run was taken, Prefect hears nothing.
@@ -323,7 +340,7 @@ class Carrier:
                 await self._finish_stopped(run, flow_run.id, Cancelled())
             elif isinstance(signal, Pause):
                 # Whoever resumes it need not wait for the lease to end.
-                await asyncio.to_thread(keep_trying, lambda: _let_go(self.runtime, run))
+                await asyncio.to_thread(keep_trying, lambda: let_go(self.runtime, run))
 
     def _begin_preparing(self, run: Run) -> "asyncio.Task[_Prepared]":
         return self._begin(asyncio.to_thread(keep_trying, lambda: _prepare(self.runtime, run)))
@@ -335,7 +352,7 @@ class Carrier:
         return task
 
     async def _finish_stopped(self, run: Run, flow_run_id: UUID, state: State[Any]) -> None:
-        if await asyncio.to_thread(keep_trying, lambda: _is_fenced(self.runtime, run)):
+        if await asyncio.to_thread(keep_trying, lambda: is_run_fenced(self.runtime, run)):
             # This process was frozen meanwhile, and Prefect would take its word.
             _LOG.warning("run %s was taken from this worker", run.id)
             return
@@ -375,16 +392,6 @@ def may_be_overtaken(flow_run: FlowRun) -> bool:
     """Say whether a schedule's run is so late that its next time may be due as well."""
     due = flow_run.expected_start_time
     return due is not None and flow_run.auto_scheduled and utc_now() - due >= _LATE
-
-
-def _let_go(runtime: Runtime, run: Run) -> None:
-    with runtime.database.for_platform() as session:
-        end_lease(session, run)
-
-
-def _is_fenced(runtime: Runtime, run: Run) -> bool:
-    with runtime.database.for_platform() as session:
-        return is_fenced(session, run)
 
 
 def _prepare(runtime: Runtime, run: Run) -> _Prepared:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import threading
-import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from deployments.carrying import Carrier
+from deployments.hang_watch import HangWatch
 from domain.errors import TenantryError
 from domain.ids import RunId
 from flows.agent_task import mark_lost
@@ -17,26 +17,26 @@ from persistence.runs import renew_leases
 _LOG = logging.getLogger("tenantry.worker")
 # After a renewal that failed: the leases may end soon.
 _RETRY_S = 0.5
-# An agent may keep the event loop busy for so long; who is silent for longer hangs for good, and
-# its runs are better off elsewhere.
-_STALLED_S = 30.0
 _BEAT_S = 1.0
 
 
 async def keep_leases(carrier: Carrier, *, lease_s: float) -> None:
     """Renew all leases in one statement, three times a lease; runs until it is cancelled.
 
-    In a thread of its own: behind an agent that does not let go, and behind the queries of busy
-    runs, it would come too late.
+    In a thread of its own: behind an agent that does not let go for a while, and behind the
+    queries of busy runs, it would come too late. One that hangs ends this process: `HangWatch`.
     """
     keeper = _Keeper(carrier, lease_s, asyncio.get_running_loop())
     thread = threading.Thread(target=keeper.keep, name="leases", daemon=True)
+    watch = HangWatch(carrier.runtime.database, worker=carrier.worker)
     thread.start()
+    watch.start()
     try:
         while True:
-            keeper.beat_at = time.monotonic()
+            watch.beat()
             await asyncio.sleep(_BEAT_S)
     finally:
+        watch.stop()
         keeper.stopped.set()
         await asyncio.to_thread(thread.join)
 
@@ -49,17 +49,12 @@ class _Keeper:
     lease_s: float
     loop: asyncio.AbstractEventLoop
     stopped: threading.Event = field(default_factory=threading.Event)
-    beat_at: float = field(default_factory=time.monotonic)
-    """When the event loop last got round to saying so."""
 
     def keep(self) -> None:
         """Renew the leases until told to stop."""
         pause_s = 0.0
         while not self.stopped.wait(pause_s):
             pause_s = self.lease_s / 3
-            if time.monotonic() - self.beat_at > max(_STALLED_S, self.lease_s):
-                _LOG.error("this worker hangs: its leases are left to end")
-                continue
             try:
                 self._renew_all()
             except TenantryError as error:

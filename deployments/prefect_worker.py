@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -40,6 +40,7 @@ from deployments.calling_off import watch_called_off
 from deployments.cancelling import watch_stopped
 from deployments.carrying import Carrier, may_be_overtaken
 from deployments.intake import listen_for_work, take_work
+from deployments.isolation import keep_isolated, take_isolated
 from deployments.leases import keep_leases
 from deployments.prefect_outages import PatientTransport, wait_out_outages
 from deployments.settings import Settings, load_settings
@@ -101,6 +102,11 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         self._loops: list[asyncio.Task[None]] = []
         self._carrier: Carrier | None = None
         self._transport: PatientTransport | None = None
+        self.isolation_argv: Sequence[str] | None = None
+        """How a process of this kind is started for executions that need one of their own."""
+        if type(self) is TenantryWorker:
+            self.isolation_argv = (sys.executable, "-m", "deployments.worker")
+        self._is_isolated = False
         self._has_more = False
         self._place_freed = asyncio.Event()
 
@@ -133,6 +139,7 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         settings = load_settings(os.environ)
         # Prefect's own command may give none, and then Prefect's part would know no bound.
         self._limit = limit = self._limit or settings.worker_limit
+        self._is_isolated = settings.worker_isolated
         sys.setswitchinterval(_SWITCH_S)
         database = open_database_of(settings, pool_size=settings.worker_limit + 4)
         runtime = Runtime(
@@ -239,6 +246,8 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
         Prefect's own way reads all that are due, up to two hundred, each time, and waits for the
         next time to take more. While there are more that are overtaken, this one queues as many.
         """
+        if self._is_isolated:
+            return []
         places = int(self.limiter.available_tokens)
         is_catching_up = self.carrier.is_catching_up
         self._has_more = places == 0
@@ -323,7 +332,21 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
             self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
     def _start_loops(self, settings: Settings, carrier: Carrier) -> None:
-        loops: tuple[Coroutine[Any, Any, None], ...] = (
+        always: tuple[Coroutine[Any, Any, None], ...] = (
+            keep_leases(carrier, lease_s=settings.lease_s),
+            watch_stopped(carrier),
+            watch_called_off(carrier),
+        )
+        if self._is_isolated:
+            loops = (*always, take_isolated(carrier))
+        else:
+            loops = (*always, *self._make_queue_loops(settings, carrier))
+        self._loops = [asyncio.create_task(loop) for loop in loops]
+
+    def _make_queue_loops(
+        self, settings: Settings, carrier: Carrier
+    ) -> Iterable[Coroutine[Any, Any, None]]:
+        yield (
             take_work(
                 carrier,
                 poll_s=settings.poll_interval_s,
@@ -333,13 +356,11 @@ class TenantryWorker(BaseWorker[TenantryJobConfiguration, TenantryVariables, Ten
                     opening_s=_OPENING_S,
                     is_in_step=True,
                 ),
-            ),
-            listen_for_work(carrier),
-            keep_leases(carrier, lease_s=settings.lease_s),
-            watch_stopped(carrier),
-            watch_called_off(carrier),
+            )
         )
-        self._loops = [asyncio.create_task(loop) for loop in loops]
+        yield listen_for_work(carrier)
+        if self.isolation_argv is not None:
+            yield keep_isolated(carrier, self.isolation_argv, name_of=worker_name)
 
 
 def worker_name(pid: int) -> str:

@@ -141,6 +141,10 @@ class Settings(BaseModel):
     it when one worker keeps a core busy and others are idle: each has limits, connections and
     memory of its own."""
 
+    worker_isolated: bool = False
+    """Whether this worker carries only executions that were lost with a worker before, one run at
+    a time, and ends when none waits. Workers set it for a process that they start for these."""
+
     worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
     beyond it. Raise it when agents mostly wait and memory is plenty: each needs room for its
@@ -165,7 +169,7 @@ class Settings(BaseModel):
     lease_s: Annotated[float, Field(ge=3, le=3600)] = 10
     """Seconds without a sign of life after which a worker counts as lost and its executions go
     to another one. Raise it when workers are starved of CPU and get declared lost. An agent that
-    keeps its worker busy without a pause does not count as silence for the first 30 seconds."""
+    keeps its worker busy without a pause is given 15 seconds; then the worker ends itself."""
 
     reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
@@ -187,8 +191,8 @@ class Settings(BaseModel):
     it to your service manager's stop timeout."""
 
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    """How often an execution is started, in all, when workers are lost under it. After that it
-    fails with `execution.lost`."""
+    """How often an agent is asked for an execution, in all, when workers are lost over it alone.
+    After that it fails with `execution.lost`."""
 
     data_root: HomePath = Field(default_factory=_default_data_root)
     """Folder that file connectors may read; nothing outside of it is readable to a workflow.
@@ -338,6 +342,7 @@ _KINDS = {
     "prefect_ui_url": "URL",
     "worker_limit": "whole number",
     "worker_processes": "whole number",
+    "worker_isolated": "true or false",
     "worker_executions": "whole number",
     "max_batch": "whole number",
     "ageing_s": "seconds",

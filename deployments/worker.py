@@ -19,13 +19,22 @@ _LOG = logging.getLogger("tenantry.worker")
 _SYNC_S = 30.0
 
 
-async def serve(settings: Settings, kind: type[TenantryWorker] = TenantryWorker) -> None:
+async def serve(
+    settings: Settings,
+    kind: type[TenantryWorker] = TenantryWorker,
+    *,
+    argv: Sequence[str] | None = None,
+) -> None:
     """Work until cancelled, then drain.
+
+    Args:
+        argv: how a process of this kind is started, for executions that need one of their own.
 
     Prefect's own loop gives up after a few errors in a row, and drops its runs; this one goes on
     until Prefect is back.
     """
     worker = kind(work_pool_name=POOL, limit=settings.worker_limit)
+    worker.isolation_argv = argv or worker.isolation_argv
     async with worker:
         _LOG.info("worker %r is up", worker.name)
         await asyncio.gather(
@@ -66,7 +75,7 @@ def main(
     if count > 1:
         run_group(settings, argv, count=count)
     else:
-        run_until_stopped(lambda: serve(settings, kind))
+        run_until_stopped(lambda: serve(settings, kind, argv=argv))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from domain.json_data import JsonObject
 from domain.outcomes import AgentInput, AgentOutcome, Failure
 from domain.workflows import AgentNode
 from flows.decision import is_retryable
+from flows.hanging import note_run_of_task
 from flows.redaction import redact_errors
 from flows.run_book import RunBook, broken_agent
 
@@ -72,6 +73,7 @@ def make_agent_task(node: AgentNode, agent: Agent[Any]) -> AgentTask:
 
     async def attempt(book: RunBook, connectors: Connectors) -> State:
         items = book.items_for(node)
+        note_run_of_task(book.run.id)
         book.begin_attempt(node, items)
         await book.save(node.name)  # an attempt before this one that ran out of time
         context: AgentContext[Any] = AgentContext(

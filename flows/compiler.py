@@ -181,6 +181,8 @@ async def _walk(
             limit_s = batch_timeout_s(node, agents[node.name], len(items))
             if limit_s != node.options.timeout_s:
                 task = task.with_options(timeout_seconds=limit_s)
+            # Outside of the task: what the database takes is not the agent's time.
+            await book.note_asked()
             ask = cast(Callable[..., Awaitable[State]], task)
             state = await ask(book.run.id, return_state=True, wait_for=upstream)
             states[node.name] = state

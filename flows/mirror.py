@@ -37,6 +37,7 @@ from persistence.execution_moves import (
     start_executions,
 )
 from persistence.executions import list_endings
+from persistence.run_losses import get_loss
 from persistence.runs import add_states, close_run, lock_run, record_facts
 from persistence.sessions import Database, OrgSession
 from persistence.workflows import get_definition
@@ -169,13 +170,14 @@ def _end(
         answers = _by_execution(list_answers(session, run.id))
     finished: list[FinishedExecution] = []
     returning: list[ExecutionId] = []
+    loss = get_loss(session, run.id)
     for execution in unfinished:
         ended = decide(
             definition,
             execution.id,
             answers.get(execution.id, ()),
             ending=_ending_of(execution, facts.ending),
-            may_retry=execution.attempt < max_attempts,
+            may_retry=not loss.costs_attempt or execution.attempt < max_attempts,
         )
         if ended is None:
             returning.append(execution.id)
@@ -185,7 +187,7 @@ def _end(
         session, finished, at=facts.latest.at, started_at=facts.started_at, state=state
     )
     if returning:
-        changed += requeue_executions(session, returning, run_id=run.id, at=_now(facts))
+        changed += requeue_executions(session, returning, run_id=run.id, at=_now(facts), loss=loss)
     return changed
 
 

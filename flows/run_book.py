@@ -25,6 +25,7 @@ from flows.decision import ending_called_off, is_retryable, last_answers
 from persistence.agent_runs import add_agent_runs, list_answers
 from persistence.executions import list_work
 from persistence.patience import keep_trying
+from persistence.run_losses import note_asked
 from persistence.runs import hold_lease
 from persistence.sessions import Database, OrgSession
 
@@ -67,6 +68,8 @@ class RunBook:
         default_factory=dict[ExecutionId, list[AgentRun]]
     )
     _saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_asked: bool = False
 
     def items_for(self, node: AgentNode) -> list[AgentInput]:
         """List what an agent has still to do: items whose upstream agents have all answered."""
@@ -104,6 +107,21 @@ class RunBook:
         """
         if not self.is_held_lately():
             await asyncio.to_thread(keep_trying, self._hold)
+
+    async def note_asked(self) -> None:
+        """Write down that agents are asked from now on; waits for a database that is away.
+
+        A run that is lost before has cost nobody an attempt.
+
+        Raises:
+            LeaseLost: the run was taken from this worker.
+        """
+        async with self._asking:
+            if self._is_asked:
+                return
+            asked_at = time.monotonic()
+            await asyncio.to_thread(keep_trying, self._note_asked)
+            self._is_asked, self.held_at = True, asked_at
 
     def begin_attempt(self, node: AgentNode, items: Sequence[AgentInput]) -> None:
         """Note that an attempt starts; one still under way was cut off, and is a failure now."""
@@ -246,6 +264,10 @@ class RunBook:
     def _hold(self) -> None:
         with self.database.org(self.run.org_id) as session:
             hold_lease(session, self.run)
+
+    def _note_asked(self) -> None:
+        with self.database.org(self.run.org_id) as session:
+            note_asked(session, self.run)
 
     def _store(self, agent_name: str, batch: Sequence[AgentRun]) -> None:
         with self.database.org(self.run.org_id) as session:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, case, func, or_, text, update
+from sqlalchemy import ColumnElement, case, func, literal, or_, text, update
 
 from domain.audit import AuditEntry
 from domain.executions import ExecutionError, ExecutionStatus, sources
 from domain.ids import ExecutionId, RunId, WorkflowId
 from domain.json_data import JsonObject, JsonValue
+from domain.lost_runs import Loss
 from domain.runs import RunState
 from persistence.audit import add_audit
 from persistence.queue_heads import wake_head
+from persistence.run_losses import add_isolations
 from persistence.sessions import OrgSession
 from persistence.tables import ExecutionRow, WorkflowRow
 
@@ -194,13 +196,18 @@ def finish_executions(
 
 
 def requeue_executions(
-    session: OrgSession, ids: Sequence[ExecutionId], *, run_id: RunId, at: datetime
+    session: OrgSession, ids: Sequence[ExecutionId], *, run_id: RunId, at: datetime, loss: Loss
 ) -> int:
-    """Give a lost run's executions back to the queue, one attempt later; return how many.
+    """Give a lost run's executions back to the queue; return how many.
 
     They keep their status: nothing that has run becomes PENDING again. What was paused runs on,
     as the run that somebody could resume is gone.
+
+    Args:
+        loss: what is known of the run, which says whether this costs an attempt and how many of
+            them the next run may carry.
     """
+    next_size = loss.next_size
     rows = session.execute(
         update(ExecutionRow)
         .where(
@@ -211,7 +218,16 @@ def requeue_executions(
         .values(
             run_id=None,
             lease_token=None,
-            attempt=ExecutionRow.attempt + 1,
+            attempt=ExecutionRow.attempt + int(loss.costs_attempt),
+            run_size_limit=ExecutionRow.run_size_limit if next_size is None else next_size,
+            is_isolated=ExecutionRow.is_isolated
+            if next_size is None
+            else or_(
+                ExecutionRow.is_isolated,
+                ExecutionRow.run_size_limit.is_not(None),
+                literal(loss.isolates),
+            ),
+            requeued_at=at,
             status=case(
                 (
                     ExecutionRow.status == ExecutionStatus.PAUSED.value,
@@ -238,6 +254,7 @@ def requeue_executions(
         for row in sorted(rows, key=lambda row: row.id)
     ]
     add_audit(session, entries)
+    add_isolations(session, ids)
     return len(rows)
 
 

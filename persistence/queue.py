@@ -6,7 +6,7 @@ from domain.ids import OrgId, WorkflowId
 from domain.queue_shares import Rules
 from domain.runs import ClaimedRun
 from persistence.queue_claim import Claim, Claimant
-from persistence.queue_heads import WAITS, lock_heads
+from persistence.queue_heads import IN_LINE, WAITS, lock_heads
 from persistence.sessions import PlatformSession
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 _DEFAULT_RULES = Rules()
 
 _HAS_WORK = text(f"""
-select not exists (select from pauses) and exists (select from executions where {WAITS})
+select not exists (select from pauses) and exists (select from executions where {IN_LINE})
 """)
 _MAY_START = text("""
 select o.paused_at is null and w.paused_at is null and not exists (select from pauses)

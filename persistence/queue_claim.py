@@ -9,10 +9,12 @@ from sqlalchemy import text
 from domain.executions import Trigger
 from domain.fairness import FairPlan, Pick
 from domain.ids import ExecutionId, OrgId
+from domain.lost_runs import count_together
 from domain.queue_shares import Rules, WaitingLine, WorkerRoom, level_of
 from domain.runs import ClaimedRun
 from persistence.new_runs import NewRun, add_runs
 from persistence.queue_heads import (
+    IN_LINE,
     MAX_LINES,
     WAITS,
     HeadUpdate,
@@ -45,8 +47,8 @@ select (select time from queue_clock) as time,
 """)
 # SKIP LOCKED: whoever calls an execution off at this moment is not waited for.
 _TAKE = text(f"""
-select id, trigger from executions
-where {WAITS} and org_id = :org_id and workflow_id = :workflow_id
+select id, trigger, run_size_limit from executions
+where {IN_LINE} and org_id = :org_id and workflow_id = :workflow_id
     and workflow_version = :version and priority = :priority
     and (deadline is null or deadline > clock_timestamp())
     and id > :after
@@ -209,7 +211,8 @@ class Claim:
                 "most": wanted,
             },
         ).all()
-        self._plan.take(pick, len(rows), is_empty=len(rows) < wanted)
+        found, rows = len(rows), rows[: count_together([row.run_size_limit for row in rows])]
+        self._plan.take(pick, len(rows), is_empty=found < wanted and len(rows) == found)
         if not rows:
             self._passed_over.add(line)
             return

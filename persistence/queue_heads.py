@@ -17,6 +17,8 @@ from persistence.sessions import OrgSession, PlatformSession
 
 WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
 """SQL that says of a row of `executions` whether it waits, word for word as the queue's index."""
+IN_LINE = f"{WAITS} and not is_isolated"
+"""The same of those that are claimed from the queue: not what a process of its own carries."""
 
 MAX_LINES = 200
 """Lines of one organization that one claim reads; the next claim goes on behind them."""
@@ -55,7 +57,7 @@ _LINES_OF = f"""
     with recursive line as (
         (select org_id, workflow_id, workflow_version, priority, id as oldest_id,
             extract(epoch from created_at)::float as since_s
-            from executions where {WAITS} and org_id = o.org_id
+            from executions where {IN_LINE} and org_id = o.org_id
                 and workflow_id > coalesce(o.after, '')
             order by org_id, workflow_id, workflow_version, priority, id limit 1)
         union all
@@ -63,7 +65,7 @@ _LINES_OF = f"""
             select org_id, workflow_id, workflow_version, priority, id,
                 extract(epoch from created_at)::float
             from executions
-            where {WAITS} and org_id = l.org_id
+            where {IN_LINE} and org_id = l.org_id
                 and (workflow_id, workflow_version, priority)
                     > (l.workflow_id, l.workflow_version, l.priority)
             order by org_id, workflow_id, workflow_version, priority, id limit 1

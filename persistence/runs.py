@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from domain.executions import LeaseLost
 from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
 from domain.runs import RESUMING, TERMINAL, Run, RunFacts, RunState, StateType
+from persistence.run_losses import cause_of_loss
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import ExecutionRow, RunRow, RunStateRow
 
@@ -109,7 +110,11 @@ def fence_run(
             RunRow.closed_at.is_(None),
             RunRow.lease_expires_at < func.clock_timestamp() if lapsed else true(),
         )
-        .values(lease_token=uuid4(), lease_expires_at=_until(lease_s))
+        .values(
+            lease_token=uuid4(),
+            lease_expires_at=_until(lease_s),
+            loss_cause=func.coalesce(RunRow.loss_cause, cause_of_loss()),
+        )
         .returning(RunRow)
     )
     return to_run(row) if row else None

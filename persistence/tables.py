@@ -188,6 +188,8 @@ class RunRow(Table):
     size: Mapped[int] = mapped_column(server_default="1")
     # The state that Prefect shall have it in from then on.
     closed_as: Mapped[str | None]
+    asked_at: Mapped[datetime | None]
+    loss_cause: Mapped[str | None]
 
 
 class QueueClockRow(Table):
@@ -266,6 +268,18 @@ class ExecutionRow(Table):
     labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     batch_id: Mapped[str | None]
     deadline: Mapped[datetime | None]
+    run_size_limit: Mapped[int | None]
+    is_isolated: Mapped[bool] = mapped_column(server_default="false")
+    requeued_at: Mapped[datetime | None]
+    waited_seconds: Mapped[float] = mapped_column(server_default="0")
+
+
+class IsolationRow(Table):
+    """An execution that is carried in a process of its own, until it is final."""
+
+    __tablename__ = "isolations"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    execution_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class ExecutionLabelRow(Table):

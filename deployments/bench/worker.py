@@ -9,6 +9,8 @@ from deployments.bench.profiling import profile_into
 from deployments.prefect_worker import TenantryWorker
 from deployments.worker import main
 
+_ARGV = (sys.executable, "-m", "deployments.bench.worker")
+
 
 class BenchWorker(TenantryWorker):
     """Knows the three steps."""
@@ -23,6 +25,6 @@ class BenchWorker(TenantryWorker):
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         with profile_into(Path(sys.argv[1])):
-            main(BenchWorker, processes=1)
+            main(BenchWorker, processes=1, argv=_ARGV)
     else:
-        main(BenchWorker, argv=(sys.executable, "-m", "deployments.bench.worker"))
+        main(BenchWorker, argv=_ARGV)

@@ -12,6 +12,7 @@ from domain.clock import utc_now
 from domain.errors import ErrorCode
 from domain.executions import ExecutionError, ExecutionStatus
 from domain.ids import new_agent_run_id
+from domain.lost_runs import Loss
 from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from persistence.agent_runs import add_agent_runs
 from persistence.execution_moves import requeue_executions
@@ -78,7 +79,7 @@ def test_every_attempt_is_listed_and_stands_in_the_timeline(database, admin, wor
         with database.org(ACME) as session:
             add_agent_runs(session, run, "Step 1", [attempt])
     with database.org(ACME) as session:
-        requeue_executions(session, [id], run_id=run.id, at=utc_now())
+        requeue_executions(session, [id], run_id=run.id, at=utc_now(), loss=Loss(1, was_asked=True))
     start(database)
     finish(database, id, output={})
     answer = admin.get(f"/executions/{id}/agents")
@@ -158,7 +159,7 @@ def test_one_that_came_back_to_the_queue_keeps_what_it_cost(database, admin, wor
             completed_at=now,
         )
         add_agent_runs(session, run, "Step 1", [done])
-        requeue_executions(session, [id], run_id=run.id, at=now)
+        requeue_executions(session, [id], run_id=run.id, at=now, loss=Loss(1, was_asked=True))
     found = admin.post(f"/executions/{id}/cancel").json()
     assert (found["status"], found["tokens_used"], found["cost"]) == ("CANCELLED", 7, "0.5")
 

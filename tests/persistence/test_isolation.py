@@ -23,6 +23,7 @@ from persistence.drift_log import Repair, add_repairs
 from persistence.idempotency import claim_key
 from persistence.queue import claim_run
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
+from persistence.run_losses import add_isolations
 from persistence.runs import add_states
 from persistence.schedules import add_schedule
 from persistence.sessions import Database
@@ -93,6 +94,8 @@ def fill_every_table(database: Database, org_id: OrgId) -> None:
         )
         add_states(session, claimed.run.id, [RunState(uuid4(), StateType.RUNNING, "Running", now)])
         add_agent_runs(session, claimed.run, "Step 1", [answer])
+        session.execute(text("update executions set is_isolated = true"))
+        add_isolations(session, claimed.execution_ids)
 
 
 def tables(connection: Connection, query: object) -> list[str]:

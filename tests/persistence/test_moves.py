@@ -10,6 +10,7 @@ from sqlalchemy import select
 from domain.clock import utc_now
 from domain.errors import ErrorCode
 from domain.executions import ExecutionError, ExecutionStatus, Trigger
+from domain.lost_runs import Loss
 from domain.runs import RunState, StateType
 from persistence.audit import list_audit
 from persistence.execution_moves import (
@@ -32,6 +33,7 @@ from persistence.workflows import get_workflow
 from tests.support.databases import ACME, ADMIN, GLOBEX
 from tests.support.factories import ending, queue, simple_workflow
 
+LOST = Loss(size=1, was_asked=True)
 COMPLETED, FAILED = ExecutionStatus.COMPLETED, ExecutionStatus.FAILED
 
 
@@ -138,7 +140,8 @@ def test_a_requeued_execution_keeps_its_status_and_waits_again(database):
         start_executions(session, claimed.run.id, state=running, at=running.at)
         ids = [execution.id]
         requeued = [
-            requeue_executions(session, ids, run_id=claimed.run.id, at=utc_now()) for _ in range(2)
+            requeue_executions(session, ids, run_id=claimed.run.id, at=utc_now(), loss=LOST)
+            for _ in range(2)
         ]
         found = get_execution(session, execution.id)
     assert requeued == [1, 0]
@@ -156,7 +159,7 @@ def test_a_paused_execution_whose_run_is_gone_is_claimed_again(database):
     with database.org(ACME) as session:
         start_executions(session, claimed.run.id, state=running, at=running.at)
         assert pause_executions(session, claimed.run.id, state=paused) == 1
-        requeue_executions(session, [execution.id], run_id=claimed.run.id, at=utc_now())
+        requeue_executions(session, [execution.id], run_id=claimed.run.id, at=utc_now(), loss=LOST)
     with database.for_platform() as session:
         again = claim_run(session, worker="w", lease_s=60)
     assert again.execution_ids == [execution.id]

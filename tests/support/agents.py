@@ -21,7 +21,8 @@ class ProbeConfig(AgentConfig):
     effects: str | None = None
     """File that gets one line per item and call: what was done, and may be done once only."""
     obey: bool = False
-    """Whether to do what the input's `mode` says: fail, flaky, slow, slow_once, boom, hang_once."""
+    """Whether to do what the input's `mode` says: fail, flaky, slow, slow_once, boom, hang,
+    hang_once."""
     sleep_s: float = 0.0
     """Seconds that every call takes."""
     block_s: float = 0.0
@@ -50,7 +51,7 @@ class Probe(Agent[ProbeConfig]):
     async def _one(self, item: AgentInput, context: AgentContext[ProbeConfig]) -> AgentOutcome:
         mode = str(item.input_data.get("mode", "ok")) if context.config.obey else "ok"
         calls = _note(context, item)
-        if mode == "hang_once" and calls == 1:
+        if mode == "hang" or (mode == "hang_once" and calls == 1):
             time.sleep(3600)
         if mode == "boom":
             raise ValueError(f"an error of its own, with {item.input_data.get('secret')}")
