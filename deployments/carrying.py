@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Completed
 
-from deployments.run_leases import break_off, is_run_fenced, let_go
+from deployments.run_leases import break_off, is_run_fenced, let_go, sign_off, spare
 from domain.clock import utc_now
 from domain.errors import TenantryError
 from domain.executions import ExecutionStatus, LeaseLost, Trigger
@@ -38,8 +39,6 @@ from flows.publish import wait_for_prefect
 from flows.runtime import Runtime
 from persistence.driver_errors import DatabaseUnreachable
 from persistence.patience import keep_trying
-from persistence.queue import forget_worker
-from persistence.run_losses import spare_runs
 
 T = TypeVar("T")
 _LOG = logging.getLogger("tenantry.worker")
@@ -88,6 +87,11 @@ class Carrier:
         """How many more runs this process takes."""
         limit = max(1, self.limit // _CATCHING_UP_PART) if self.is_catching_up else self.limit
         return 0 if self.draining else max(0, limit - len(self.live))
+
+    @property
+    def agent_types(self) -> tuple[str, ...]:
+        """What this process carries."""
+        return self.runtime.registry.types()
 
     @property
     def free_executions(self) -> int:
@@ -146,7 +150,11 @@ class Carrier:
             adopted = await asyncio.to_thread(
                 keep_trying,
                 lambda: adopt_flow_run(
-                    self.runtime.database, flow_run, worker=self.worker, lease_s=self.lease_s
+                    self.runtime.database,
+                    flow_run,
+                    worker=self.worker,
+                    lease_s=self.lease_s,
+                    agent_types=self.agent_types,
                 ),
             )
             if not isinstance(adopted, HeldElsewhere):
@@ -271,7 +279,7 @@ class Carrier:
         """
         self.draining = True
         try:
-            await asyncio.to_thread(self._sign_off)
+            await asyncio.to_thread(sign_off, self.runtime, self.worker)
         except TenantryError as error:
             # It counts as gone when its time is over.
             _LOG.warning("not signed off: %s", error.message)
@@ -279,7 +287,7 @@ class Carrier:
         if engines:
             _, late = await asyncio.wait(engines, timeout=grace_s)
             if late:
-                await asyncio.to_thread(self._spare)
+                await asyncio.to_thread(spare, self.runtime, self.worker)
             for engine in late:
                 engine.cancel()
             if late:
@@ -293,17 +301,6 @@ class Carrier:
                 _LOG.warning("stopping with %d runs left to their leases", len(self.live))
                 return
 
-    def _spare(self) -> None:
-        try:
-            with self.runtime.database.for_platform() as session:
-                spare_runs(session, self.worker)
-        except TenantryError as error:
-            _LOG.warning("runs broken off are held against them: %s", error.message)
-
-    def _sign_off(self) -> None:
-        with self.runtime.database.for_platform() as session:
-            forget_worker(session, self.worker)
-
     async def _run_engine(
         self,
         carried: CarriedRun,
@@ -312,13 +309,13 @@ class Carrier:
         *,
         noted: "asyncio.Task[None] | None",
     ) -> None:
+        run = carried.run
         try:
             compiled, carried.opened = await prepared
         except LeaseLost:
             raise
-        except Exception:
-            # Whatever its definition needs is not here, and will not be next time.
-            await asyncio.to_thread(keep_trying, lambda: break_off(self.runtime, carried.run))
+        except Exception as error:
+            await asyncio.to_thread(keep_trying, partial(break_off, self.runtime, run, error))
             raise
         carried.definition = compiled.definition
         if noted is not None:
@@ -332,7 +329,6 @@ class Carrier:
                 await run_made(self.client, compiled.flow, flow_run, carried)
         except (Abort, Pause) as signal:
             # Prefect refused to start it, or it was paused: its states tell the mirror.
-            run = carried.run
             _LOG.info("run %s was not carried to its end: %s", run.id, type(signal).__name__)
             latest = await self._mirror_history(run, flow_run.id)
             if latest is PrefectStateType.CANCELLING:

@@ -64,6 +64,7 @@ async def _claim(carrier: Carrier, rules: Rules) -> list[ClaimedRun]:
         free_runs=carrier.free_slots,
         free_executions=carrier.free_executions,
         carried=carrier.executions - carrier.free_executions,
+        agent_types=carrier.agent_types,
     )
 
     def claim() -> list[ClaimedRun]:

@@ -115,7 +115,12 @@ async def take_isolated(carrier: Carrier) -> None:
 async def _claim(carrier: Carrier) -> ClaimedRun | None:
     def claim() -> ClaimedRun | None:
         with carrier.runtime.database.for_platform() as session:
-            return claim_isolated(session, worker=carrier.worker, lease_s=carrier.lease_s)
+            return claim_isolated(
+                session,
+                worker=carrier.worker,
+                lease_s=carrier.lease_s,
+                agent_types=carrier.agent_types,
+            )
 
     try:
         return await asyncio.to_thread(claim)
@@ -126,4 +131,4 @@ async def _claim(carrier: Carrier) -> ClaimedRun | None:
 
 def _has_work(carrier: Carrier) -> bool:
     with carrier.runtime.database.for_platform() as session:
-        return has_isolated_work(session)
+        return has_isolated_work(session, agent_types=carrier.agent_types)

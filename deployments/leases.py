@@ -84,5 +84,11 @@ def _stop_lost(carrier: Carrier, run_id: RunId) -> None:
 def _renew(carrier: Carrier, tokens: list[UUID], lease_s: float) -> frozenset[UUID]:
     with carrier.runtime.database.for_platform() as session:
         if not carrier.draining:
-            note_worker(session, carrier.worker, slots=carrier.limit, life_s=lease_s)
+            note_worker(
+                session,
+                carrier.worker,
+                slots=carrier.limit,
+                life_s=lease_s,
+                agent_types=carrier.agent_types,
+            )
         return renew_leases(session, tokens, lease_s=lease_s)

@@ -142,8 +142,7 @@ class Settings(BaseModel):
     memory of its own."""
 
     worker_isolated: bool = False
-    """Whether this worker carries only executions that were lost with a worker before, one run at
-    a time, and ends when none waits. Workers set it for a process that they start for these."""
+    """Set by workers, for the process in which they have lost executions carried alone."""
 
     worker_executions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Executions that one worker carries at a time, in all its runs; it takes no further batch
@@ -168,8 +167,7 @@ class Settings(BaseModel):
 
     lease_s: Annotated[float, Field(ge=3, le=3600)] = 10
     """Seconds without a sign of life after which a worker counts as lost and its executions go
-    to another one. Raise it when workers are starved of CPU and get declared lost. An agent that
-    keeps its worker busy without a pause is given 15 seconds; then the worker ends itself."""
+    to another one. Raise it when workers are starved of CPU and get declared lost."""
 
     reconcile_interval_s: Annotated[float, Field(ge=0.5, le=600)] = 3
     """Seconds between two comparisons of Prefect with the execution rows. It bounds how long a
@@ -191,8 +189,7 @@ class Settings(BaseModel):
     it to your service manager's stop timeout."""
 
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    """How often an agent is asked for an execution, in all, when workers are lost over it alone.
-    After that it fails with `execution.lost`."""
+    """How often agents are asked for an execution over which workers are lost, until it fails."""
 
     data_root: HomePath = Field(default_factory=_default_data_root)
     """Folder that file connectors may read; nothing outside of it is readable to a workflow.
@@ -311,8 +308,7 @@ def as_environ(settings: Settings) -> dict[str, str]:
     for name, field in _field_by_name().items():
         value: object = getattr(settings, field)
         if value is not None:
-            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
-            environ[name] = str(plain)
+            environ[name] = str(value.get_secret_value() if isinstance(value, SecretStr) else value)
     return environ
 
 

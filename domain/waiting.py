@@ -1,6 +1,6 @@
 """Why an execution waits: what stands before it, the most decisive first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,6 +26,7 @@ class BlockerKind(StrEnum):
     ORGANIZATION_PAUSED = "organization_paused"
     WORKFLOW_PAUSED = "workflow_paused"
     NO_WORKER = "no_worker"
+    NO_AGENT_TYPE = "no_agent_type"
     PREFECT_AWAY = "prefect_away"
     ORGANIZATION_LIMIT = "organization_limit"
     WORKFLOW_LIMIT = "workflow_limit"
@@ -68,6 +69,10 @@ class WaitFacts:
     """How many of the organization's executions started a second of late."""
     pauses: Sequence[PauseScope] = ()
     """What pauses the queue of all organizations."""
+    agent_types: Collection[str] = ()
+    """What its workflow version needs."""
+    carried_types: Sequence[Collection[str] | None] = ()
+    """What each worker carries; `None` of one that does not say."""
 
 
 def find_blockers(facts: WaitFacts) -> list[Blocker]:
@@ -176,6 +181,19 @@ def _services(facts: WaitFacts) -> list[Blocker]:
                 0,
             )
         )
+    lacking = _find_lacking_types(facts)
+    if lacking:
+        names = ", ".join(f"`{name}`" for name in lacking)
+        found.append(
+            Blocker(
+                BlockerKind.NO_AGENT_TYPE,
+                f"No worker carries agent type {names}."
+                if len(lacking) == 1
+                else f"No worker carries all of the agent types {names}.",
+                "Ask the platform's operator for a worker of a version that has it.",
+                len(lacking),
+            )
+        )
     if facts.is_prefect_away:
         found.append(
             Blocker(
@@ -185,6 +203,17 @@ def _services(facts: WaitFacts) -> list[Blocker]:
             )
         )
     return found
+
+
+def _find_lacking_types(facts: WaitFacts) -> list[str]:
+    """List what no worker carries; where each is carried by some and all by none, all of them."""
+    needed = set(facts.agent_types)
+    if any(types is None or needed <= set(types) for types in facts.carried_types):
+        return []
+    if not facts.carried_types:
+        return []
+    carried = {name for types in facts.carried_types for name in types or ()}
+    return sorted(needed - carried or needed)
 
 
 def _limits(facts: WaitFacts) -> list[Blocker]:

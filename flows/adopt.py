@@ -17,6 +17,7 @@ from domain.schedules import ScheduleSpec, is_overtaken
 from domain.ticks import fires_at, is_told_by_key, may_be_told_by_key
 from domain.workflows import WorkflowDefinition
 from flows.missed_ticks import enqueue_tick
+from persistence.carried_types import list_missing_types
 from persistence.executions import add_execution, find_by_key, list_carried
 from persistence.limits import measure_room
 from persistence.pauses import list_pauses
@@ -54,14 +55,20 @@ Adoption = ClaimedRun | Refusal | HeldElsewhere | Queued
 
 
 def adopt_flow_run(
-    database: Database, flow_run: FlowRun, *, worker: str, lease_s: float
+    database: Database,
+    flow_run: FlowRun,
+    *,
+    worker: str,
+    lease_s: float,
+    agent_types: Sequence[str],
 ) -> Adoption:
     """Give a flow run that Prefect made its run and its execution.
 
     Killed at any point and called again, the same rows are found or made. A flow run whose
     executions are final is refused: somebody pressed Retry in Prefect, and what is final here
     stays so. One that was suspended, and resumed, goes on with what it carried, in the place
-    that it has kept. A new one for which the limits have no room is queued.
+    that it has kept. A new one for which the limits have no room, or which needs an agent type that
+    the worker does not carry, is queued.
     """
     with database.for_platform() as session:
         known = find_run(session, flow_run.id)
@@ -73,6 +80,11 @@ def adopt_flow_run(
             return HeldElsewhere()
         deployment_id = flow_run.deployment_id
         workflow = find_by_deployment(session, deployment_id) if deployment_id else None
+        missing = (
+            list_missing_types(session, workflow.id, workflow.version, agent_types=agent_types)
+            if workflow and run is None
+            else []
+        )
     if run is None:
         if workflow is None:
             return Refusal("No workflow in Tenantry belongs to this deployment.", is_unknown=True)
@@ -86,6 +98,11 @@ def adopt_flow_run(
         odd = _take_odd_tick(database, workflow, flow_run)
         if odd is not None:
             return odd
+        if missing:
+            queued = _queue(database, workflow, flow_run)
+            names = ", ".join(f"`{name}`" for name in missing)
+            reason = f"The worker that was asked carries no agent type {names}"
+            return replace(queued, reason=reason) if isinstance(queued, Queued) else queued
         run = _add_run(database, workflow, flow_run, worker=worker, lease_s=lease_s)
         if run is None:
             return _queue(database, workflow, flow_run)

@@ -244,11 +244,7 @@ def requeue_executions(
             ExecutionRow.created_at,
         )
     ).all()
-    first: dict[int, datetime] = {}
-    for row in rows:
-        first[row.priority] = min(first.get(row.priority, row.created_at), row.created_at)
-    if first:
-        wake_head(session, first)
+    _wake_head(session, [(row.priority, row.created_at) for row in rows])
     entries = [
         _entry("requeued", row.id, row.requested_by, at, {"run_id": run_id, "attempt": row.attempt})
         for row in sorted(rows, key=lambda row: row.id)
@@ -256,6 +252,14 @@ def requeue_executions(
     add_audit(session, entries)
     add_isolations(session, ids)
     return len(rows)
+
+
+def _wake_head(session: OrgSession, waiting: Sequence[tuple[int, datetime]]) -> None:
+    first: dict[int, datetime] = {}
+    for priority, created_at in waiting:
+        first[priority] = min(first.get(priority, created_at), created_at)
+    if first:
+        wake_head(session, first)
 
 
 def _open_in(

@@ -4,11 +4,14 @@ They wait beside the queue. There are few of them, and whoever carries them carr
 so a claim takes one run, and reads no more than what is isolated.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
 
 from domain.executions import Trigger
 from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import ClaimedRun
+from persistence.carried_types import lacks_types
 from persistence.queue import may_start
 from persistence.queue_heads import WAITS
 from persistence.runs import add_run
@@ -19,6 +22,8 @@ from isolations i join executions e on e.org_id = i.org_id and e.id = i.executio
     join organizations o on o.id = i.org_id join workflows w on w.id = e.workflow_id
 where {WAITS} and e.is_isolated and o.paused_at is null and w.paused_at is null
     and (e.deadline is null or e.deadline > clock_timestamp())
+    and (cast(:agent_types as text[]) is null
+        or not {lacks_types(workflow_id="e.workflow_id", version="e.workflow_version")})
 """
 _WAITING = text(f"""
 select not exists (select from pauses) and exists (select {_FROM})
@@ -45,18 +50,31 @@ delete from isolations i using executions e where e.org_id = i.org_id and e.id =
 """)
 
 
-def has_isolated_work(session: PlatformSession) -> bool:
-    """Say whether something waits for a process of its own."""
-    return session.execute(_WAITING).scalar_one()
+def has_isolated_work(
+    session: PlatformSession, *, agent_types: Sequence[str] | None = None
+) -> bool:
+    """Say whether something waits for a process of its own, with these agent types."""
+    types = None if agent_types is None else list(agent_types)
+    return session.execute(_WAITING, {"agent_types": types}).scalar_one()
 
 
-def claim_isolated(session: PlatformSession, *, worker: str, lease_s: float) -> ClaimedRun | None:
+def claim_isolated(
+    session: PlatformSession,
+    *,
+    worker: str,
+    lease_s: float,
+    agent_types: Sequence[str] | None = None,
+) -> ClaimedRun | None:
     """Take one run of isolated executions, within the limits; `None` if nothing can be taken.
 
     Killed after the commit, the run's lease ends and the steward gives the executions back.
+
+    Args:
+        agent_types: what the worker carries; `None`: everything.
     """
+    types = None if agent_types is None else list(agent_types)
     session.execute(_TIDY)
-    first = session.execute(_FIRST).first()
+    first = session.execute(_FIRST, {"agent_types": types}).first()
     if first is None:
         return None
     org_id, workflow_id = OrgId(first.org_id), WorkflowId(first.workflow_id)
@@ -69,6 +87,7 @@ def claim_isolated(session: PlatformSession, *, worker: str, lease_s: float) -> 
             "workflow_id": workflow_id,
             "version": first.workflow_version,
             "run_size_limit": first.run_size_limit,
+            "agent_types": types,
             # What a limit leaves is room for one, at least.
             "most": 1 if first.is_limited else first.run_size_limit or 1,
         },

@@ -1,5 +1,7 @@
 """The queue: executions that wait, claimed by any number of workers, in a fair order."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
 
 from domain.ids import OrgId, WorkflowId
@@ -72,15 +74,25 @@ def claim_run(
 
 
 _NOTE = text("""
-insert into workers (name, slots, expires_at)
-values (:name, :slots, clock_timestamp() + make_interval(secs => :life_s))
-on conflict (name) do update set slots = excluded.slots, expires_at = excluded.expires_at
+insert into workers (name, slots, expires_at, agent_types)
+values (:name, :slots, clock_timestamp() + make_interval(secs => :life_s),
+    cast(:agent_types as text[]))
+on conflict (name) do update set slots = excluded.slots, expires_at = excluded.expires_at,
+    agent_types = excluded.agent_types
 """)
 
 
-def note_worker(session: PlatformSession, name: str, *, slots: int, life_s: float) -> None:
-    """Note that a worker lives, and how many runs it carries at most."""
-    session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s})
+def note_worker(
+    session: PlatformSession,
+    name: str,
+    *,
+    slots: int,
+    life_s: float,
+    agent_types: Sequence[str] | None = None,
+) -> None:
+    """Note that a worker lives, how many runs it carries at most, and of which agent types."""
+    types = None if agent_types is None else list(agent_types)
+    session.execute(_NOTE, {"name": name, "slots": slots, "life_s": life_s, "agent_types": types})
 
 
 def is_worker_noted(session: PlatformSession, name: str) -> bool:

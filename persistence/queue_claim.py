@@ -85,6 +85,9 @@ class Claimant:
     free_executions: int
     carried: int = 0
     """Executions that it carries now."""
+    agent_types: Sequence[str] | None = None
+    """What it carries: it is given no execution of a version that needs another type. `None`:
+    everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,8 @@ class Claim:
         self._waiting: dict[OrgId, int] = {}
         self._taken: list[_Taken] = []
         self._passed_over: set[WaitingLine] = set()
+        # Other workers carry these: they block nobody, and are not for this one.
+        self._not_carried: set[WaitingLine] = set()
         # How far a line was taken from: what this transaction has locked itself is not skipped.
         self._last_ids: dict[WaitingLine, str] = {}
 
@@ -180,11 +185,16 @@ class Claim:
                     weight=each.weight,
                     running=each.running,
                 )
-        lines = list_lines(self._session, after)
+        lines, not_carried = list_lines(
+            self._session, after, agent_types=self._claimant.agent_types
+        )
         workflows = {line.workflow_id for each in lines.values() for line in each}
         self._plan.workflows |= list_workflow_shares(self._session, workflows)
         self._plan.orgs |= shares
-        self._plan.add_lines(line for each in lines.values() for line in each)
+        self._not_carried |= not_carried
+        self._plan.add_lines(
+            line for each in lines.values() for line in each if line not in not_carried
+        )
         self._plan.set_others(others)
         self._lines |= lines
         self._after |= after
@@ -273,6 +283,8 @@ class Claim:
         refresh_heads(self._session, stale)
 
     def _is_blocked(self, lines: Sequence[WaitingLine]) -> bool:
+        if not self._not_carried.isdisjoint(lines):
+            return False
         return bool(lines) and all(
             line in self._passed_over or self._plan.workflows[line.workflow_id].room() == 0
             for line in lines

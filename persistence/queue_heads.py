@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from domain.ids import OrgId, WorkflowId
 from domain.queue_shares import OrgShare, Rules, WaitingLine, WorkflowShare
+from persistence.carried_types import lacks_types
 from persistence.sessions import OrgSession, PlatformSession
 
 WAITS = "run_id is null and status in ('PENDING', 'RUNNING') and cancel_requested_at is null"
@@ -75,7 +76,10 @@ _LINES_OF = f"""
 """
 _LINES = text(f"""
 select l.org_id, l.workflow_id, l.workflow_version, l.priority, l.oldest_id,
-    {NOW} - l.since_s as oldest_age_s
+    {NOW} - l.since_s as oldest_age_s,
+    cast(:agent_types as text[]) is not null
+        and {lacks_types(workflow_id="l.workflow_id", version="l.workflow_version")}
+        as lacks_types
 from unnest(cast(:ids as text[]), cast(:after as text[])) as o(org_id, after)
     cross join lateral ({_LINES_OF}) l
 """)
@@ -173,23 +177,37 @@ def lock_heads(
 
 
 def list_lines(
-    session: PlatformSession, after: Mapping[OrgId, str | None]
-) -> dict[OrgId, list[WaitingLine]]:
-    """List the lines of some organizations: at most `MAX_LINES` of each, behind a workflow."""
+    session: PlatformSession,
+    after: Mapping[OrgId, str | None],
+    *,
+    agent_types: Sequence[str] | None = None,
+) -> tuple[dict[OrgId, list[WaitingLine]], set[WaitingLine]]:
+    """List the lines of some organizations: at most `MAX_LINES` of each, behind a workflow.
+
+    Returns:
+        The lines, and those of them that need more than these agent types.
+    """
     found: dict[OrgId, list[WaitingLine]] = {org_id: [] for org_id in after}
-    values = {"ids": list(after), "after": list(after.values()), "most": MAX_LINES}
+    lacking: set[WaitingLine] = set()
+    values = {
+        "ids": list(after),
+        "after": list(after.values()),
+        "most": MAX_LINES,
+        "agent_types": None if agent_types is None else list(agent_types),
+    }
     for row in session.execute(_LINES, values):
-        found[OrgId(row.org_id)].append(
-            WaitingLine(
-                org_id=OrgId(row.org_id),
-                workflow_id=WorkflowId(row.workflow_id),
-                version=row.workflow_version,
-                priority=row.priority,
-                oldest_id=row.oldest_id,
-                oldest_age_s=row.oldest_age_s,
-            )
+        line = WaitingLine(
+            org_id=OrgId(row.org_id),
+            workflow_id=WorkflowId(row.workflow_id),
+            version=row.workflow_version,
+            priority=row.priority,
+            oldest_id=row.oldest_id,
+            oldest_age_s=row.oldest_age_s,
         )
-    return found
+        found[line.org_id].append(line)
+        if row.lacks_types:
+            lacking.add(line)
+    return found, lacking
 
 
 def list_workflow_shares(

@@ -35,8 +35,8 @@ def note_asked(session: OrgSession, run: Run) -> None:
         raise LeaseLost(run.id)
 
 
-def note_broken_off(session: OrgSession, run: Run) -> None:
-    """Write down that a run cannot be carried out, for a reason of its own; ends its lease."""
+def note_broken_off(session: OrgSession, run: Run, *, cause: LossCause = LossCause.OWN) -> None:
+    """Write down that a run cannot be carried out by its worker, and why; ends its lease."""
     session.execute(
         update(RunRow)
         .where(
@@ -46,7 +46,7 @@ def note_broken_off(session: OrgSession, run: Run) -> None:
         )
         .values(
             asked_at=func.coalesce(RunRow.asked_at, func.clock_timestamp()),
-            loss_cause=LossCause.OWN.value,
+            loss_cause=cause.value,
             lease_expires_at=func.clock_timestamp(),
         )
     )

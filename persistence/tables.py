@@ -140,6 +140,7 @@ class WorkflowVersionRow(Table):
     workflow_id: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(primary_key=True)
     definition: Mapped[dict[str, Any]]
+    agent_types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     created_by: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     problems: Mapped[list[JsonValue] | None]
@@ -222,6 +223,7 @@ class WorkerRow(Table):
     slots: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
+    agent_types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
 
 
 class RunStateRow(Table):

@@ -1,6 +1,6 @@
 """What is known of an execution's place in the queue."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -9,6 +9,7 @@ from domain.errors import ErrorCode
 from domain.executions import ExecutionNotFound, ExecutionStatus
 from domain.ids import ExecutionId
 from domain.waiting import PauseScope, WaitFacts
+from persistence.carried_types import TYPES_OF_VERSION
 from persistence.queue import WAITS
 from persistence.sessions import OrgSession, PlatformSession
 
@@ -25,8 +26,11 @@ select e.status, e.run_id is not null as has_run, e.created_at,
     (select coalesce(sum(size), 0) from runs
         where closed_at is null and workflow_id = e.workflow_id) as workflow_running,
     (select coalesce(sum(size), 0) from runs
-        where started_at > now() - interval '5 minutes') as started
+        where started_at > now() - interval '5 minutes') as started,
+    {TYPES_OF_VERSION} as agent_types
 from executions e join organizations o on o.id = e.org_id join workflows w on w.id = e.workflow_id
+    join workflow_versions v
+        on v.workflow_id = e.workflow_id and v.version = e.workflow_version
 where e.id = :id
 """)
 _RATE_S = 300.0
@@ -43,6 +47,8 @@ class WorkersSeen:
     workers: int
     is_prefect_away: bool
     pauses: Sequence[PauseScope] = ()
+    carried_types: Sequence[Collection[str] | None] = ()
+    """The agent types of the workers; `None` of those that do not say."""
 
 
 def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen) -> WaitFacts:
@@ -73,6 +79,8 @@ def find_place(session: OrgSession, execution_id: ExecutionId, seen: WorkersSeen
         is_prefect_away=seen.is_prefect_away,
         started_per_s=row.started / _RATE_S,
         pauses=seen.pauses,
+        agent_types=row.agent_types,
+        carried_types=seen.carried_types,
     )
 
 
@@ -86,12 +94,14 @@ def see_workers(session: PlatformSession) -> WorkersSeen:
         row.workers,
         is_prefect_away=bool(row.is_prefect_away),
         pauses=[PauseScope(scope) for scope in row.pauses],
+        carried_types=row.carried_types,
     )
 
 
 _SEEN = text("""
 select count(*) as workers,
     array(select scope from pauses order by scope) as pauses,
+    coalesce(jsonb_agg(distinct to_jsonb(agent_types)), '[]') as carried_types,
     (select bool_or(t.value = :code) from steward_status s, jsonb_each_text(s.troubles) t
         where s.round_at > now() - interval '2 minutes') as is_prefect_away
 from workers where expires_at > clock_timestamp()

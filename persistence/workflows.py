@@ -13,6 +13,7 @@ from domain.errors import ErrorCode, Problem
 from domain.ids import OrgId, WorkflowId
 from domain.json_data import JsonObject
 from persistence.audit import note_act
+from persistence.carried_types import list_types
 from persistence.schedules import list_schedules, remove_schedule
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import WorkflowRow, WorkflowVersionRow
@@ -328,6 +329,7 @@ def _store_version(
             workflow_id=workflow_id,
             version=version,
             definition=definition,
+            agent_types=list_types(definition),
             created_by=session.user_id,
             problems=[dict(problem.as_json()) for problem in problems] or None,
         )
