@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -15,8 +16,14 @@ from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from persistence.backup_role import (
+    grant_reading,
+    has_backup_role,
+    list_tables_to_open,
+    open_table,
+)
 from persistence.driver_errors import DatabaseNotMigrated, translate_driver_errors
-from persistence.roles import APP_ROLE, PLATFORM_ROLE
+from persistence.roles import APP_ROLE, BACKUP_ROLE, PLATFORM_ROLE
 from persistence.sessions import Database
 
 # Any fixed number: two `migrate` of one database take turns.
@@ -29,6 +36,8 @@ _RETRY_PAUSE_S = 1.0
 _RETRIED = ("55P03", "40P01")
 # SQLSTATE of a role that another database's `migrate` has made at the same moment.
 _ROLE_EXISTS = ("42710", "23505")
+_NOT_ALLOWED = "42501"
+_EXEMPT = text("select rolsuper or rolbypassrls from pg_roles where rolname = :r")
 _LOGGER = logging.getLogger("tenantry.migrate")
 
 Say = Callable[[str], None]
@@ -44,7 +53,7 @@ def migrate(owner_url: URL, *, app_url: URL, platform_url: URL, say: Say | None 
     goes on with the first that is not done. A lock on the session keeps other calls out.
 
     Args:
-        say: gets one line before each migration.
+        say: gets one line before each migration, and one if backups are not possible.
 
     Returns:
         The schema's revision afterwards; a newer one than this code's stays.
@@ -55,8 +64,7 @@ def migrate(owner_url: URL, *, app_url: URL, platform_url: URL, say: Say | None 
         engine.connect() as connection,
         _migration_lock(connection),
     ):
-        for url, role in ((app_url, APP_ROLE), (platform_url, PLATFORM_ROLE)):
-            _ensure_role(connection, url, role)
+        _ensure_roles(connection, app_url=app_url, platform_url=platform_url)
         config = _config()
         config.attributes["connection"] = connection
         for revision, subject in _pending(connection):
@@ -64,7 +72,8 @@ def migrate(owner_url: URL, *, app_url: URL, platform_url: URL, say: Say | None 
             _LOGGER.info("migrating revision=%s", revision)
             if say is not None:
                 say(line)
-            _run_migration(config, revision)
+            _retry(revision, partial(command.upgrade, config, revision))
+        _open_for_backup(connection, say)
         return MigrationContext.configure(connection).get_current_revision() or head_revision()
 
 
@@ -96,17 +105,45 @@ def _pending(connection: Connection) -> list[tuple[str, str]]:
     return [(step.revision, step.doc) for step in steps][::-1]
 
 
-def _run_migration(config: Config, revision: str) -> None:
+def _retry(name: str, act: Callable[[], object]) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            command.upgrade(config, revision)
+            act()
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) not in _RETRIED or attempt == _ATTEMPTS:
                 raise
-            _LOGGER.info("migration waits for a lock revision=%s attempt=%d", revision, attempt)
+            _LOGGER.info("migration waits for a lock step=%s attempt=%d", name, attempt)
             time.sleep(_RETRY_PAUSE_S)
         else:
             return
+
+
+def migrate_roles(owner_url: URL, *, app_url: URL, platform_url: URL) -> None:
+    """Make the roles only: a dump names them, so they are there before it is restored."""
+    engine = create_engine(owner_url, poolclass=NullPool)
+    with translate_driver_errors(), engine.connect() as connection:
+        _ensure_roles(connection, app_url=app_url, platform_url=platform_url)
+
+
+def _open_for_backup(connection: Connection, say: Say | None) -> None:
+    if not has_backup_role(connection):
+        connection.rollback()
+        line = f"`{BACKUP_ROLE}` is missing, and this role may not make it: see docs/backup.md"
+        _LOGGER.warning("no backup role role=%s", BACKUP_ROLE)
+        if say is not None:
+            say(line)
+        return
+    tables = list_tables_to_open(connection)
+    connection.rollback()
+
+    def act(step: Callable[[], None]) -> None:
+        connection.rollback()
+        with connection.begin():
+            step()
+
+    for table in tables:
+        _retry(table, partial(act, partial(open_table, connection, table)))
+    _retry(BACKUP_ROLE, partial(act, partial(grant_reading, connection)))
 
 
 def check_migrated(database: Database) -> None:
@@ -129,31 +166,40 @@ def head_revision() -> str:
     return head
 
 
-def _ensure_role(connection: Connection, url: URL, role: str) -> None:
-    if url.username != role:
-        raise ValueError(f"the URL is for `{url.username}`, not `{role}`")
-    row = connection.execute(
-        text("select rolsuper or rolbypassrls from pg_roles where rolname = :r"), {"r": role}
-    ).first()
-    if row is not None and row[0]:
-        raise ValueError(f"role `{role}` is exempt from row-level security: tenants would mix")
-    if row is None:
-        create = sql.SQL("create role {} login nobypassrls password {}").format(
-            sql.Identifier(role), sql.Literal(url.password or "")
-        )
-        try:
-            with connection.begin_nested():
-                _execute(connection, create)
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _ROLE_EXISTS:
-                raise
-    _execute(
-        connection,
-        sql.SQL("grant connect on database {} to {}").format(
-            sql.Identifier(url.database or ""), sql.Identifier(role)
-        ),
-    )
+def _ensure_roles(connection: Connection, *, app_url: URL, platform_url: URL) -> None:
+    for url, role in ((app_url, APP_ROLE), (platform_url, PLATFORM_ROLE)):
+        if url.username != role:
+            raise ValueError(f"the URL is for `{url.username}`, not `{role}`")
+        row = connection.execute(_EXEMPT, {"r": role}).first()
+        if row is not None and row[0]:
+            raise ValueError(f"role `{role}` is exempt from row-level security: tenants would mix")
+        if row is None:
+            create = sql.SQL("create role {} login nobypassrls password {}").format(
+                sql.Identifier(role), sql.Literal(url.password or "")
+            )
+            _create_role(connection, create, passed=_ROLE_EXISTS)
+        _grant_connect(connection, url.database or "", role)
+    if not has_backup_role(connection):
+        create = sql.SQL("create role {} login").format(sql.Identifier(BACKUP_ROLE))
+        # Without the right to make it, `migrate` goes on and says so at the end.
+        _create_role(connection, create, passed=(*_ROLE_EXISTS, _NOT_ALLOWED))
+    if has_backup_role(connection):
+        _grant_connect(connection, app_url.database or "", BACKUP_ROLE)
     connection.commit()
+
+
+def _create_role(connection: Connection, create: sql.Composed, *, passed: tuple[str, ...]) -> None:
+    try:
+        with connection.begin_nested():
+            _execute(connection, create)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in passed:
+            raise
+
+
+def _grant_connect(connection: Connection, database: str, role: str) -> None:
+    grant = sql.SQL("grant connect on database {} to {}")
+    _execute(connection, grant.format(sql.Identifier(database), sql.Identifier(role)))
 
 
 def _execute(connection: Connection, statement: sql.Composed) -> None:

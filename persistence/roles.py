@@ -1,4 +1,4 @@
-"""The two database roles that running processes have, and how to reach the database as them."""
+"""The database roles of running processes and of backups, and how to reach the database as them."""
 
 import hashlib
 import hmac
@@ -7,6 +7,9 @@ from sqlalchemy import URL
 
 APP_ROLE = "tenantry_app"
 PLATFORM_ROLE = "tenantry_platform"
+# Reads every row of every table, for `pg_dump`. Made without a password: nobody can be it before an
+# administrator gives it one.
+BACKUP_ROLE = "tenantry_backup"
 
 
 def derive_role_url(owner_url: URL, role: str) -> URL:

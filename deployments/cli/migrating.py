@@ -1,6 +1,10 @@
 """`tenantry migrate`: bring the database up to date."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from rich.text import Text
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from deployments.catalogue import write_catalogue
@@ -13,18 +17,24 @@ from deployments.cli.own_database import (
 )
 from deployments.cli.screen import answers, remarks, show_json
 from deployments.wiring import owner_url, role_urls
-from persistence.migrate import head_revision, migrate
+from persistence.migrate import head_revision, migrate, migrate_roles
 
 # SQLSTATE: insufficient_privilege.
 _NOT_ALLOWED = "42501"
 
 
-def migrate_tables(*, call: Invoked) -> int:
+def migrate_tables(*, roles_only: bool = False, call: Invoked) -> int:
     """Create the tables that are missing, change those that are old, and list the agent types.
 
     Needs TENANTRY_DATABASE_URL as the owner; the embedded database needs nothing. Each migration
     is named before it runs and is a transaction of its own: stopped in the middle, run it again.
+
+    Args:
+        roles_only: Make the database roles and no table, in a database that a backup is then
+            restored into.
     """
+    if roles_only:
+        return _make_roles(call)
     if call.is_embedded:
         # Opening it is migrating it.
         with open_quietly(call) as installation:
@@ -40,11 +50,18 @@ def migrate_tables(*, call: Invoked) -> int:
     return DONE
 
 
+def _make_roles(call: Invocation) -> int:
+    with _owner_problems(call) as (owner, app_url, platform_url):
+        migrate_roles(owner, app_url=app_url, platform_url=platform_url)
+    if call.as_json:
+        show_json({"revision": None})
+    else:
+        answers().print(Text.assemble(("✓ ", "green"), "The roles are there."))
+    return DONE
+
+
 def _migrate_own(call: Invocation) -> str:
-    check_database_urls(call.settings)
-    owner = owner_url(call.settings)
-    app_url, platform_url = role_urls(call.settings)
-    try:
+    with _owner_problems(call) as (owner, app_url, platform_url):
         revision = migrate(
             owner,
             app_url=app_url,
@@ -52,7 +69,17 @@ def _migrate_own(call: Invocation) -> str:
             say=lambda line: remarks().print(line),
         )
         write_catalogue(call.settings)
-        return revision
+    return revision
+
+
+@contextmanager
+def _owner_problems(call: Invocation) -> Generator[tuple[URL, URL, URL]]:
+    """Give the URLs of owner and roles; say what is wrong with them in terms of the settings."""
+    check_database_urls(call.settings)
+    owner = owner_url(call.settings)
+    app_url, platform_url = role_urls(call.settings)
+    try:
+        yield owner, app_url, platform_url
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
             raise
