@@ -123,7 +123,9 @@ def test_a_run_that_is_lost_in_the_middle_of_an_agent_crashes_once_and_waits_aga
     services.steward()
     services.worker()
     executions = wait_until_final(database, ACME, ids)
-    assert {(e.status, e.attempt) for e in executions} == {(ExecutionStatus.COMPLETED, 2)}
+    # Only what was lost alone loses an attempt.
+    attempt = 2 if size == 1 else 1
+    assert {(e.status, e.attempt) for e in executions} == {(ExecutionStatus.COMPLETED, attempt)}
     types = [state["type"] for state in api.states(flow_run_id)]
     assert types == ["PENDING", "RUNNING", "CRASHED"]
     for id in ids:

