@@ -13,8 +13,10 @@ from starlette.types import Scope
 
 from api.batching import Together
 from api.state import ApiState, state_of
+from domain.ids import TokenId
 from domain.permissions import Permission, Principal
 from persistence.driver_errors import DatabaseUnreachable
+from persistence.notifications import find_allowed
 from persistence.sessions import Database, OrgSession, Origin
 from persistence.tokens import TokenInvalid, authenticate
 
@@ -58,6 +60,19 @@ class Doorkeeper:
             self._look_up, name="doorkeeper", most=500, threads=1
         )
 
+        # Of all open streams together, so that many of them ask one question at a time.
+        self._staying = Together[Permission, TokenId, bool](
+            self._look_again, name="streams", most=500, threads=1
+        )
+
+    async def may_stay(self, principal: Principal, permission: Permission) -> bool:
+        """Say whether a token that let somebody in would still let them do this.
+
+        Raises:
+            DatabaseUnreachable: the database is away.
+        """
+        return await self._staying.ask(permission, principal.token_id)
+
     async def identify(self, secret: str) -> Principal:
         """Find out who a token lets in.
 
@@ -70,6 +85,11 @@ class Doorkeeper:
     def _look_up(self, _: None, secrets: Sequence[str]) -> Sequence[Principal | Exception]:
         with self._database.for_platform() as session:
             return authenticate(session, secrets)
+
+    def _look_again(self, permission: Permission, ids: Sequence[TokenId]) -> Sequence[bool]:
+        with self._database.for_platform() as session:
+            allowed = find_allowed(session, ids, permission)
+        return [id in allowed for id in ids]
 
 
 def allow(permission: Permission) -> Callable[..., Awaitable[Access]]:

@@ -67,6 +67,7 @@ class ErrorCode(StrEnum):
     MEMBER_LAST_ADMIN = "member.last_admin"
     TOKEN_NOT_FOUND = "token.not_found"
     TOKEN_INVALID = "token.invalid"
+    TOKEN_LIMIT_REACHED = "token.limit_reached"
     PERMISSION_MISSING = "permission.missing"
     REQUEST_INVALID = "request.invalid"
     REQUEST_TOO_LARGE = "request.too_large"

@@ -10,10 +10,11 @@ from domain.ids import OrgId, UserId
 from domain.json_data import JsonObject
 from domain.permissions import Role
 from domain.text import quote
-from persistence.audit import note_act
+from persistence.audit import add_audit, note_act
 from persistence.organizations import OrganizationNotFound
 from persistence.sessions import OrgSession, PlatformSession
 from persistence.tables import MembershipRow, OrganizationRow, UserRow
+from persistence.tokens import revoke_tokens_of
 
 
 class MemberNotFound(TenantryError):
@@ -127,7 +128,7 @@ def set_member(
 
 
 def remove_member(session: OrgSession, user_id: UserId) -> None:
-    """Take somebody out of the organization; their tokens let nobody in from now on.
+    """Take somebody out of the organization; their tokens are revoked, for good.
 
     The row stays, for the audit trail's names.
 
@@ -142,7 +143,9 @@ def remove_member(session: OrgSession, user_id: UserId) -> None:
         raise LastAdmin(user_id)
     was = before.role
     _change(session, user_id, {"removed_at": utc_now()})
+    removed = revoke_tokens_of(session, user_id)
     note_act(session, "member.removed", user_id, {"was": was})
+    add_audit(session, removed)
 
 
 def get_member(session: OrgSession, user_id: UserId) -> Member:

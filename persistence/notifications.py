@@ -1,6 +1,6 @@
 """Events of executions: read by position, heard of by LISTEN, removed when they are old."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,25 +99,33 @@ def prune_events(session: PlatformSession, *, before: datetime, limit: int = 10_
     return len(session.execute(_PRUNE, {"before": before, "limit": limit}).all())
 
 
-def token_allows(session: PlatformSession, token_id: TokenId, permission: Permission) -> bool:
-    """Say whether a token that let somebody in would still let them do this."""
-    row = session.execute(
-        select(ApiTokenRow.scopes, MembershipRow.role)
+def find_allowed(
+    session: PlatformSession, token_ids: Sequence[TokenId], permission: Permission
+) -> frozenset[TokenId]:
+    """Find those of some tokens that let somebody in and would still let them do this."""
+    rows = session.execute(
+        select(ApiTokenRow.id, ApiTokenRow.scopes, MembershipRow.role)
         .join(
             MembershipRow,
             (MembershipRow.org_id == ApiTokenRow.org_id)
             & (MembershipRow.user_id == ApiTokenRow.user_id),
         )
         .where(
-            ApiTokenRow.id == token_id,
+            ApiTokenRow.id.in_(token_ids),
+            MembershipRow.removed_at.is_(None),
             ApiTokenRow.revoked_at.is_(None),
             ApiTokenRow.expires_at > func.now(),
         )
-    ).first()
-    if row is None:
-        return False
-    scopes = None if row.scopes is None else [Permission(scope) for scope in row.scopes]
-    return permission in permissions_of(Role(row.role), scopes=scopes)
+    )
+    return frozenset(
+        TokenId(row.id)
+        for row in rows
+        if permission in permissions_of(Role(row.role), scopes=_scopes(row.scopes))
+    )
+
+
+def _scopes(names: list[str] | None) -> list[Permission] | None:
+    return None if names is None else [Permission(name) for name in names]
 
 
 async def listen(

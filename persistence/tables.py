@@ -66,6 +66,7 @@ class ApiTokenRow(Table):
     name: Mapped[str]
     prefix: Mapped[str]
     hash: Mapped[bytes]
+    parent_id: Mapped[str | None]
     scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]

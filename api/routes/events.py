@@ -10,16 +10,18 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
 from sse_starlette import ServerSentEvent
 
-from api.access import Access, allow
+from api.access import Access, Doorkeeper, allow
 from api.answers import PROBLEMS
 from api.event_stream import EventHub, EventStream
 from domain.errors import ErrorCode, TenantryError
 from domain.permissions import Permission
 from persistence.driver_errors import DatabaseUnreachable
-from persistence.notifications import ExecutionEvent, get_last_seq, token_allows
+from persistence.notifications import ExecutionEvent, get_last_seq
 
 router = APIRouter(prefix="/events", tags=["events"], responses=PROBLEMS)
 
+# So often a stream asks whether its token still lets in. Twice, and the answer, are under a second.
+_LOOKED_AGAIN_S = 0.4
 Listener = Annotated[Access, Depends(allow(Permission.EVENTS_READ))]
 # Of one event: OpenAPI before 3.2 has no word for the whole stream.
 _SCHEMA = {
@@ -119,16 +121,17 @@ def events(
     # An id from the future is of another database: there is nothing to resume.
     position = newest if last_event_id is None else min(last_event_id, newest)
     return EventStream(
-        _messages(hub, access, position, newest=newest, for_s=for_s),
+        _messages(request, access, position, newest=newest, for_s=for_s),
         ping=state.event_ping_s,
         send_timeout=state.event_send_timeout_s,
     )
 
 
 async def _messages(
-    hub: EventHub, access: Access, position: int, *, newest: int, for_s: float | None
+    request: Request, access: Access, position: int, *, newest: int, for_s: float | None
 ) -> AsyncGenerator[bytes]:
-    org_id, tick_s = access.principal.org_id, access.state.event_ping_s
+    hub = cast(EventHub, request.app.state.events)
+    org_id, tick_s = access.principal.org_id, min(access.state.event_ping_s, _LOOKED_AGAIN_S)
     loop = asyncio.get_running_loop()
     checked_at = loop.time()
     ends_at = None if for_s is None else checked_at + for_s
@@ -147,7 +150,7 @@ async def _messages(
             if loop.time() - checked_at >= tick_s:
                 # A stream outlives the request that opened it, but not its token.
                 checked_at = loop.time()
-                if not await asyncio.to_thread(_may_stay, access):
+                if not await _may_stay(request, access):
                     yield _message("closed", "{}", None)
                     return
             if batch:
@@ -155,10 +158,10 @@ async def _messages(
                 position = batch[-1].seq
 
 
-def _may_stay(access: Access) -> bool:
+async def _may_stay(request: Request, access: Access) -> bool:
+    doorkeeper = cast(Doorkeeper, request.app.state.doorkeeper)
     try:
-        with access.state.database.for_platform() as session:
-            return token_allows(session, access.principal.token_id, Permission.EVENTS_READ)
+        return await doorkeeper.may_stay(access.principal, Permission.EVENTS_READ)
     except DatabaseUnreachable:
         # Without the database there are no events to hear, either; it is asked again.
         return True

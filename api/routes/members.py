@@ -108,6 +108,6 @@ def change_member(
 
 @router.delete("/{user_id}", status_code=204)
 def delete_member(access: Writer, user_id: Annotated[Text, Path(max_length=200)]) -> None:
-    """Take somebody out of the organization; their tokens let nobody in from now on."""
+    """Take somebody out of the organization; their tokens are revoked for good."""
     with access.open() as session:
         remove_member(session, UserId(user_id))

@@ -17,7 +17,7 @@ from domain.ids import TokenId
 from domain.json_data import JsonObject
 from domain.permissions import Permission
 from persistence.idempotency import claim_key, hash_content, keep_answer
-from persistence.tokens import ApiToken, add_token, list_tokens, revoke_token
+from persistence.tokens import ApiToken, add_token, get_live_token, list_tokens, revoke_token
 
 router = APIRouter(prefix="/tokens", tags=["tokens"], responses=PROBLEMS)
 
@@ -40,7 +40,9 @@ class TokenWish(RequestModel):
         default=None, max_length=50, description="What it may do; without it, all that you may."
     )
     expires_at: Moment | None = Field(
-        default=None, description="At most 366 days from now; without it, in 90 days."
+        default=None,
+        description="At most 366 days from now, and no later than the end of the token that "
+        "asks; without it, in 90 days, or with that one.",
     )
 
 
@@ -52,6 +54,9 @@ class Token(BaseModel):
     name: str = Field(examples=["nightly import"])
     prefix: str = Field(
         description="How the token begins, to tell it from others.", examples=["tnt_dOyQ4H"]
+    )
+    parent_id: str | None = Field(
+        description="The token that it was made with: it ends with it.", examples=[None]
     )
     scopes: list[Permission] | None
     created_at: datetime
@@ -67,6 +72,7 @@ class Token(BaseModel):
             user_id=token.user_id,
             name=token.name,
             prefix=token.prefix,
+            parent_id=token.parent_id,
             scopes=list(token.scopes) if token.scopes is not None else None,
             created_at=token.created_at,
             expires_at=token.expires_at,
@@ -112,7 +118,7 @@ class TokenMadeBefore(TenantryError):
 
 @router.post("", status_code=201)
 def create_token(wish: TokenWish, access: Own, key: KeyHeader = None) -> NewToken:
-    """Make a token for yourself, with your permissions or some of them.
+    """Make a token for yourself, with your permissions or some of them; it dies with yours.
 
     A secret is told once: the same `Idempotency-Key` again makes no other token, and is refused.
     """
@@ -129,17 +135,27 @@ def create_token(wish: TokenWish, access: Own, key: KeyHeader = None) -> NewToke
     scopes = wish.scopes if wish.scopes is not None else list(access.principal.permissions)
     for permission in scopes:
         access.principal.check_can(permission)
+    parent_id = access.principal.token_id
     with access.open() as session:
         content: JsonObject = {**wish.model_dump(mode="json"), "user": access.principal.user_id}
         made = None if key is None else claim_key(session, _OPERATION, key, hash_content(content))
         if made is not None:
             raise TokenMadeBefore(str(made["id"]))
+        parent = get_live_token(session, parent_id)
+        if wish.expires_at is not None and wish.expires_at > parent.expires_at:
+            raise TokenWishInvalid.one(
+                ErrorCode.FIELD_INVALID,
+                "/expires_at",
+                "The token would outlive the one that it is made with.",
+                "Leave it out for the same end, or make it with a token that lives longer.",
+            )
         token, secret = add_token(
             session,
             access.principal.user_id,
             name=wish.name,
             expires_at=expires_at,
             scopes=sorted(scopes),
+            parent_id=parent_id,
         )
         if key is not None:
             keep_answer(session, _OPERATION, key, {"id": token.id})
@@ -157,7 +173,7 @@ def list_own_tokens(access: Own) -> TokenList:
 
 @router.delete("/{token_id}")
 def revoke(token_id: Annotated[Text, Path()], access: Own) -> Token:
-    """Revoke a token of yours, at once and for good; an administrator may revoke anybody's."""
+    """Revoke a token of yours and all made with it, for good; administrators anybody's."""
     sees_all = access.principal.can(Permission.TOKENS_WRITE)
     with access.open() as session:
         token = revoke_token(

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from domain.permissions import Role
 from persistence.notifications import list_events
 from tests.api.conftest import Api
 from tests.api.test_events import listening, open_connections, run_one, wait_until
@@ -70,3 +71,15 @@ def test_a_length_that_is_no_number_of_seconds_is_refused(
     answer = admin.get("/events", params={"for_s": for_s})
     assert answer.status_code == 422
     assert answer.json()["problems"][0]["pointer"] == "/query/for_s"
+
+
+def test_a_removed_members_stream_is_closed_though_nothing_happens(api: Api, admin: httpx.Client):
+    with api.client(Role.VIEWER) as viewer, viewer.stream("GET", "/events", timeout=10) as stream:
+        lines = stream.iter_lines()
+        while not next(lines).startswith("data"):
+            pass
+        admin.delete("/members/user_viewer").raise_for_status()
+        # By itself it would ping after 15 seconds: the client gives up before.
+        rest = list(lines)
+    assert [line for line in rest if line.startswith("event")] == ["event: closed"]
+    assert [line for line in rest if line.startswith(":")] == []

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from domain.clock import utc_now
 from domain.permissions import Role
+from persistence.tokens import MAX_LIVE_TOKENS
 from tests.api.conftest import Api
 from tests.support.databases import GLOBEX
 
@@ -98,6 +99,61 @@ def test_a_tokens_end_is_a_time_in_words_with_its_zone(admin: httpx.Client, give
 
 
 def test_a_tokens_end_may_be_given_in_any_zone(admin: httpx.Client):
-    end = (utc_now() + timedelta(days=1)).astimezone(timezone(timedelta(hours=18)))
+    end = (utc_now() + timedelta(minutes=30)).astimezone(timezone(timedelta(hours=18)))
     made = admin.post("/tokens", json={"name": "t", "expires_at": end.isoformat()}).json()
     assert datetime.fromisoformat(made["expires_at"]) == end
+
+
+def child_of(api: Api, secret: str, **wish: object) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {secret}"}
+    return httpx.post(f"{api.url}/api/v1/tokens", headers=headers, json={"name": "c", **wish})
+
+
+def test_a_token_ends_at_latest_with_the_one_that_it_was_made_with(api: Api):
+    short = api.token(life=timedelta(minutes=5))
+    child = child_of(api, short).raise_for_status().json()
+    assert child["parent_id"] is not None
+    end = datetime.fromisoformat(child["expires_at"])
+    assert end <= utc_now() + timedelta(minutes=5)
+    late = child_of(api, short, expires_at=(utc_now() + timedelta(days=365)).isoformat())
+    assert late.status_code == 422
+    assert late.json()["problems"][0]["pointer"] == "/expires_at"
+
+
+def test_what_was_made_with_a_revoked_token_is_revoked_with_it_and_audited(
+    api: Api, admin: httpx.Client
+):
+    first = admin.post("/tokens", json={"name": "first"}).json()
+    child = child_of(api, first["secret"]).json()
+    grandchild = child_of(api, child["secret"]).json()
+    assert (child["parent_id"], grandchild["parent_id"]) == (first["id"], child["id"])
+    admin.delete(f"/tokens/{first['id']}").raise_for_status()
+    family = (first, child, grandchild)
+    assert [ask(api, each["secret"]).status_code for each in family] == [401, 401, 401]
+    entries = admin.get("/audit", params={"action": "token.revoked"}).json()["items"]
+    assert {e["resource_id"]: e["details"] for e in entries} == {
+        first["id"]: {},
+        child["id"]: {"parent_id": first["id"]},
+        grandchild["id"]: {"parent_id": child["id"]},
+    }
+
+
+def test_a_removed_members_tokens_stay_revoked_when_they_are_added_again(
+    api: Api, admin: httpx.Client
+):
+    secret = api.token(Role.VIEWER)
+    assert ask(api, secret).status_code == 200
+    admin.delete("/members/user_viewer").raise_for_status()
+    admin.put("/members/user_viewer", json={"role": "viewer"}).raise_for_status()
+    assert ask(api, secret).status_code == 401
+    entries = admin.get("/audit", params={"action": "token.revoked"}).json()["items"]
+    assert [entry["details"] for entry in entries] == [{"member_removed": "user_viewer"}]
+
+
+def test_a_member_has_so_many_live_tokens_and_no_more(api: Api, admin: httpx.Client):
+    made = [admin.post("/tokens", json={"name": "t"}) for _ in range(MAX_LIVE_TOKENS)]
+    # The one that asks counts as well.
+    assert [answer.status_code for answer in made] == [201] * (MAX_LIVE_TOKENS - 1) + [409]
+    assert made[-1].json()["code"] == "token.limit_reached"
+    admin.delete(f"/tokens/{made[0].json()['id']}").raise_for_status()
+    assert admin.post("/tokens", json={"name": "t"}).status_code == 201
