@@ -73,6 +73,9 @@ def read_cursor(cursor: str, kind: str, scope: str) -> list[str]:
     texts = [part for part in cast("list[object]", parts) if isinstance(part, str)]
     if len(texts) < 2 or len(texts) != len(cast("list[object]", parts)) or texts[0] != kind:
         raise unreadable_cursor()
+    # What JSON can write and no text of the database can hold: it is none of ours.
+    if any(sign == "\x00" or "\ud800" <= sign <= "\udfff" for each in texts for sign in each):
+        raise unreadable_cursor()
     if texts[1] != scope:
         raise CursorInvalid.one(
             ErrorCode.CURSOR_INVALID,

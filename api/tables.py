@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import unicodedata
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ _ARROW: Any = pyarrow
 _PARQUET: Any = parquet
 _RECORDS = "records"
 _COLUMNS = "columns"
-# How a formula begins in Excel, LibreOffice and Google Sheets; behind the last three, white
-# space that they drop, may stand another.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# How a formula begins in Excel, LibreOffice and Google Sheets, also in the wide and small forms
+# that they take for the same; and white space that some of them drop, or split a cell at.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+_DROPPED = ("\t", "\r", "\n")
+# Separators and control, format and unassigned characters: nobody sees them.
+_UNSEEN = ("Z", "C")
 # Beyond this a float has gaps between whole numbers.
 _MAX_EXACT_FLOAT = 2**53
 
@@ -88,7 +92,9 @@ def _from_objects(objects: Sequence[JsonObject], *, first: Sequence[str] = ()) -
 
 
 def _guard(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    seen = next((sign for sign in text if not unicodedata.category(sign).startswith(_UNSEEN)), "")
+    is_formula = unicodedata.normalize("NFKC", seen).startswith(_FORMULA_STARTS)
+    return f"'{text}" if is_formula or text.startswith(_DROPPED) else text
 
 
 def _cell(value: JsonValue) -> str:

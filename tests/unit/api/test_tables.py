@@ -102,3 +102,17 @@ def test_booleans_and_gaps_stand_in_their_rows():
     table = table_of({"records": [{"a": value} for value in values]})
     found = pyarrow.parquet.read_table(io.BytesIO(write_parquet(table)))
     assert found.column("a").to_pylist() == values
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹣", "−"])
+@pytest.mark.parametrize(
+    "before", ["", " ", "\u00a0", "\u3000", "\ufeff", "\u200b", " \t\u00a0", "\x0b"]
+)
+def test_a_formula_is_defused_whatever_unseen_stands_before_it(before: str, sign: str):
+    text = f"{before}{sign}HYPERLINK(1)"
+    assert read_csv(write_csv(table_of({"a": text})))[1] == [f"'{text}"]
+
+
+@pytest.mark.parametrize("text", [" Acme", "\u00a0a=b", "Müller + Sohn", "", " ", "1-2"])
+def test_a_text_that_is_no_formula_is_left_as_it_is(text: str):
+    assert read_csv(write_csv(table_of({"a": text, "b": 1})))[1][0] == text
