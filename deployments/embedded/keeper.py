@@ -17,6 +17,7 @@ from deployments.embedded.cluster import PREFECT_ROLE, Cluster
 from deployments.embedded.errors import StackStartFailed
 from deployments.embedded.layout import Home
 from deployments.embedded.locks import FileLock
+from deployments.embedded.ownership import check_home
 from deployments.embedded.ports import choose_port
 from deployments.embedded.prefect_server import build_prefect_spec
 from deployments.embedded.processes import ProcessId
@@ -272,6 +273,7 @@ def main(path: str) -> int:
     with FileLock(home.keeper_lock) as lock:
         if not lock.acquire(timeout_s=_LOCK_WAIT_S):
             return 0
+        check_home(home)
         _log.info("keeper of %s started as pid %d", home.path, os.getpid())
         Keeper(home).run()
         _log.info("keeper ended")

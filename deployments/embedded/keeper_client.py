@@ -13,6 +13,7 @@ from typing import NoReturn
 from deployments.embedded.errors import StackBusy, StackStartFailed
 from deployments.embedded.layout import Home
 from deployments.embedded.locks import FileLock, is_held
+from deployments.embedded.ownership import check_home
 from deployments.embedded.programs import check_reachable
 from deployments.embedded.specs import BUILT_IN, ServiceRequest, ServiceSpec, post_request
 from deployments.embedded.state import KeeperState, ServiceState, read_state
@@ -41,7 +42,8 @@ class KeeperClient:
         """Become a user. It starts nothing yet.
 
         Raises:
-            StackStartFailed: the home can't be used by PostgreSQL's account, or not at all.
+            StackStartFailed: PostgreSQL's account or nobody can use the home, or it is not the
+                caller's own.
             StackBusy: a keeper is deciding to end and doesn't get done with it.
         """
         try:
@@ -51,6 +53,7 @@ class KeeperClient:
                 f"The folder {self._home.path} can't be used: {exc.strerror}.",
                 hint="Choose another one: export TENANTRY_HOME=<a folder that you may write to>",
             ) from exc
+        check_home(self._home)
         check_reachable(self._home.path)
         if not self._use.acquire(shared=True, timeout_s=_ENDING_S):
             self._give_up_busy()

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from deployments.embedded.errors import StackStartFailed
 from deployments.embedded.files import write_private
+from deployments.embedded.ownership import read_own
 
 _log = logging.getLogger(__name__)
 
@@ -82,12 +84,17 @@ def post_request(folder: Path, request: ServiceRequest) -> None:
 
 
 def take_requests(folder: Path) -> list[ServiceRequest]:
-    """Take all requests out of the folder, which only the home's owner can write to."""
+    """Take all requests out of the folder; throw those away that are not the owner's own."""
     taken: list[ServiceRequest] = []
     for path in sorted(folder.glob("[!.]*.json")):
         # A user that gives up takes its request back.
         with suppress(FileNotFoundError):
-            text = path.read_text(encoding="utf-8")
+            try:
+                text = read_own(path)
+            except StackStartFailed as refusal:
+                _log.error("request refused: %s", refusal.message)
+                path.unlink()
+                continue
             path.unlink()
             try:
                 taken.append(_parse(json.loads(text)))

@@ -19,6 +19,7 @@ from deployments.embedded.errors import StackStartFailed
 from deployments.embedded.files import read_or_make_secret
 from deployments.embedded.keeper_client import KeeperClient
 from deployments.embedded.layout import Home
+from deployments.embedded.ownership import check_home
 from deployments.embedded.prefect_server import api_url
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
 from deployments.embedded.state import Failure, KeeperState, ServiceState, ServiceStatus
@@ -185,6 +186,7 @@ class EmbeddedStack:
     def secret(self, name: str) -> str:
         """Return a random secret of this home, the same one at every call (64 hex digits)."""
         self._home.make_folders()
+        check_home(self._home)
         return read_or_make_secret(self._home.secrets / name)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.embedded.files import write_private
+from deployments.embedded.ownership import read_own
 
 
 class ServiceStatus(StrEnum):
@@ -66,9 +67,12 @@ def read_state(path: Path) -> KeeperState:
 
     Unreadable is one that an older or newer version has written: its keeper is gone, or else
     it would not accept our request.
+
+    Raises:
+        StackStartFailed: it is not the caller's own.
     """
     try:
-        return _parse(json.loads(path.read_text(encoding="utf-8")))
+        return _parse(json.loads(read_own(path)))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return KeeperState()
 
