@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from deployments.setting_kinds import COMPUTED_DEFAULTS, KINDS
 from domain.addresses import read_endpoints, read_networks
 from domain.errors import ErrorCode, InvalidInput, Problem
 
@@ -259,6 +260,10 @@ class Settings(BaseModel):
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
     """Least severe messages that are logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
+    log_sample: Annotated[float, Field(ge=0, le=1)] = 1
+    """Part of all executions whose starts and ends workers and stewards log: of each one all
+    lines or none. Lower it where a worker does hundreds a second; 0 logs none of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
@@ -317,51 +322,12 @@ def describe_settings() -> tuple[SettingRow, ...]:
     return tuple(
         SettingRow(
             name=name,
-            kind=_KINDS.get(field, "text"),
+            kind=KINDS.get(field, "text"),
             default=_default_text(field),
             meaning=" ".join((Settings.model_fields[field].description or "").split()),
         )
         for name, field in _field_by_name().items()
     )
-
-
-_KINDS = {
-    "home": "folder",
-    "data_root": "folder",
-    "database_url": "URL (secret)",
-    "database_app_url": "URL (secret)",
-    "database_platform_url": "URL (secret)",
-    "audit_key": "secret",
-    "prefect_api_url": "URL",
-    "execution_url": "URL",
-    "prefect_poll_s": "seconds",
-    "prefect_ui_url": "URL",
-    "worker_limit": "whole number",
-    "worker_processes": "whole number",
-    "worker_isolated": "true or false",
-    "worker_executions": "whole number",
-    "max_batch": "whole number",
-    "ageing_s": "seconds",
-    "api_port": "TCP port",
-    "api_max_connections": "whole number",
-    "api_head_timeout_s": "seconds",
-    "api_stall_timeout_s": "seconds",
-    "event_ping_s": "seconds",
-    "metrics_port": "TCP port",
-    "max_attempts": "whole number",
-    "poll_interval_s": "seconds",
-    "lease_s": "seconds",
-    "reconcile_interval_s": "seconds",
-    "pending_limit_s": "seconds",
-    "event_days": "days",
-    "drift_log_days": "days",
-    "drain_grace_s": "seconds",
-    "log_level": "one of DEBUG, INFO, WARNING, ERROR",
-}
-_COMPUTED_DEFAULTS = {
-    "home": "the user's data folder; /var/lib/tenantry as root",
-    "data_root": "data under TENANTRY_HOME",
-}
 
 
 def _field_by_name() -> dict[str, str]:
@@ -373,7 +339,7 @@ def _field_by_name() -> dict[str, str]:
 
 
 def _default_text(field: str) -> str:
-    computed = _COMPUTED_DEFAULTS.get(field)
+    computed = COMPUTED_DEFAULTS.get(field)
     default: object = Settings.model_fields[field].default
     return computed or ("" if default is None else str(default))
 

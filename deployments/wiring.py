@@ -10,6 +10,8 @@ from sqlalchemy import URL, make_url
 
 from deployments.settings import Settings
 from domain.errors import ErrorCode, InvalidInput, Problem
+from persistence.happenings_log import LOG as EXECUTIONS_LOG
+from persistence.happenings_log import ExecutionSample
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
 from persistence.sessions import Database, open_database
 
@@ -91,6 +93,9 @@ def start_logging(settings: Settings) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(settings.log_level)
     logger.propagate = False
+    EXECUTIONS_LOG.filters[:] = [ExecutionSample(settings.log_sample)]
+    # Where none is wanted none is made: that costs a third of writing it.
+    EXECUTIONS_LOG.setLevel(logging.NOTSET if settings.log_sample else logging.WARNING)
 
 
 def new_audit_key() -> str:

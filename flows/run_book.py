@@ -24,6 +24,7 @@ from flows.calling_off import call_off
 from flows.decision import ending_called_off, is_retryable, last_answers
 from persistence.agent_runs import add_agent_runs, list_answers
 from persistence.executions import list_work
+from persistence.happenings_log import log_lines
 from persistence.patience import keep_trying
 from persistence.run_losses import note_asked
 from persistence.runs import hold_lease
@@ -131,6 +132,11 @@ class RunBook:
             progress.retried_items += len(items)
         progress.attempts += 1
         progress.under_way = ([item.execution_id for item in items], utc_now())
+        facts = f"run_id={self.run.id} agent_type={node.type}"
+        log_lines(
+            (("agent.started", item.execution_id, facts) for item in items),
+            org_id=self.run.org_id,
+        )
 
     def end_attempt(
         self, node: AgentNode, items: Sequence[AgentInput], outcomes: Sequence[AgentOutcome]

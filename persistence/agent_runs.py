@@ -12,6 +12,7 @@ from domain.ids import AgentRunId, ExecutionId, RunId
 from domain.json_data import JsonObject, JsonValue
 from domain.outcomes import AgentOutcome, AgentValue, Failure, Usage
 from domain.runs import Run
+from persistence.happenings_log import agent_end, log_when_committed
 from persistence.runs import hold_lease
 from persistence.sessions import OrgSession
 from persistence.tables import AgentRunRow, ExecutionRow
@@ -40,6 +41,7 @@ def add_agent_runs(
             "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
         },
     )
+    log_when_committed(session, (agent_end(run.id, item) for item in finished))
 
 
 # One statement for the whole batch: the rows travel as one JSON array, in the order in which

@@ -20,6 +20,7 @@ from domain.json_data import JsonObject, JsonValue
 from domain.lost_runs import Loss
 from domain.runs import RunState
 from persistence.audit import add_audit
+from persistence.happenings_log import log_when_committed
 from persistence.queue_heads import wake_head
 from persistence.run_losses import add_isolations
 from persistence.sessions import OrgSession
@@ -76,6 +77,10 @@ def start_executions(
         for row in rows
     ]
     add_audit(session, entries)
+    log_when_committed(
+        session,
+        (("execution.started", r.id, f"run_id={run_id} attempt={r.attempt}") for r in rows),
+    )
     return len(rows)
 
 
@@ -141,7 +146,8 @@ from jsonb_to_recordset(cast(:rows as jsonb)) as r(
     agent_results jsonb, execution_graph jsonb, tokens_used bigint, cost numeric)
 -- The sources are all but the final ones, and by the status the planner would walk all that wait.
 where e.id = r.id and e.completed_at is null and (e.status || '') = any(:sources)
-returning e.id, e.workflow_id, e.status, e.error, e.error_code, e.requested_by, e.completed_at
+returning e.id, e.workflow_id, e.status, e.error, e.error_code, e.requested_by, e.completed_at,
+    e.run_id
 """)
 
 
@@ -192,6 +198,17 @@ def finish_executions(
             )
         )
     add_audit(session, entries)
+    log_when_committed(
+        session,
+        (
+            (
+                "execution.ended",
+                row.id,
+                f"run_id={row.run_id} status={row.status} code={row.error_code}",
+            )
+            for row in rows
+        ),
+    )
     return len(rows)
 
 
