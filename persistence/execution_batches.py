@@ -54,7 +54,7 @@ def add_encoded_batch(
     target = find_target(session, wish, _FIND, {})
     if target is None:
         raise WorkflowNotFound(wish.workflow)
-    refusal = find_refusal(wish, target, now)
+    refusal = find_refusal(session, wish, target, now=now)
     if refusal is not None:
         raise refusal
     ids = [new_execution_id() for _ in inputs]

@@ -105,7 +105,7 @@ _ADD = TargetStatement.of("""
     from target t, jsonb_to_recordset(cast(:rows as jsonb)) as r(
         id text, input jsonb, priority smallint, key text, labels jsonb, deadline timestamptz,
         is_admitted boolean)
-    where not (t.is_archived or t.is_missing or t.is_draft) and r.is_admitted
+    where not (t.is_archived or t.is_missing or t.is_draft or t.is_incomplete) and r.is_admitted
     order by r.key, r.id
     on conflict (org_id, idempotency_key) do nothing
     returning id
@@ -171,7 +171,7 @@ def _repeat_or_refuse(
         if id is not None:
             first = get_record(session, ExecutionId(id))
             return first if _is_same(first, wish, target) else IdempotencyConflict(key)
-    refusal = find_refusal(wish, target, now)
+    refusal = find_refusal(session, wish, target, now=now)
     if refusal is None and room.limit is not None:
         refusal = QueueFull(waiting=room.waiting, limit=room.limit)
     # Without a reason, the execution that had the key was removed in this moment.

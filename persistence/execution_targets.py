@@ -10,6 +10,8 @@ from sqlalchemy import TextClause, text
 from domain.audit import AuditEntry
 from domain.errors import ErrorCode, InvalidInput, TenantryError
 from domain.executions import Trigger
+from domain.ids import WorkflowId
+from persistence.missing_sources import MISSING_SOURCES, find_version_problems
 from persistence.sessions import OrgSession
 from persistence.workflow_errors import WorkflowNotFound, WorkflowNotRunnable
 
@@ -40,12 +42,14 @@ _TARGET = """
 with target as materialized (
     select w.id, w.name, w.archived_at is not null as is_archived,
         coalesce(cast(:version as integer), w.version) as version,
-        v.version is null as is_missing, v.problems is not null as is_draft
+        v.version is null as is_missing, v.problems is not null as is_draft,
+        exists ({missing}) as is_incomplete
     from workflows w left join workflow_versions v
         on v.workflow_id = w.id and v.version = coalesce(cast(:version as integer), w.version)
     where {match} limit 1
 )
 """
+_MISSING = MISSING_SOURCES.format(definition="v.definition")
 _BY_ID = "w.id = :workflow"
 _BY_ANY = (
     "w.id = :workflow or w.slug = :workflow or lower(w.name) = lower(:workflow) "
@@ -62,7 +66,12 @@ class TargetStatement:
 
     @classmethod
     def of(cls, rest: str) -> "TargetStatement":
-        return cls(*(text(_TARGET.format(match=match) + rest) for match in (_BY_ID, _BY_ANY)))
+        return cls(
+            *(
+                text(_TARGET.format(match=match, missing=_MISSING) + rest)
+                for match in (_BY_ID, _BY_ANY)
+            )
+        )
 
 
 _WORKFLOW_ID = re.compile("wf_[0-9a-z]{26}")
@@ -78,6 +87,7 @@ class Target:
     version: int
     is_missing: bool
     is_draft: bool
+    is_incomplete: bool
     added: frozenset[str]
 
 
@@ -99,17 +109,26 @@ def find_target(
         version=row.version,
         is_missing=row.is_missing,
         is_draft=row.is_draft,
+        is_incomplete=row.is_incomplete,
         added=frozenset(row.added),
     )
 
 
-def find_refusal(wish: ExecutionWish, target: Target, now: datetime) -> TenantryError | None:
+def find_refusal(
+    session: OrgSession, wish: ExecutionWish, target: Target, *, now: datetime
+) -> TenantryError | None:
+    """Say why an execution cannot be queued; `None` where it can."""
     if target.is_archived:
         return WorkflowNotRunnable.archived(target.name)
     if target.is_missing:
         return WorkflowNotFound(f"{target.id} version {target.version}")
     if target.is_draft:
         return WorkflowNotRunnable.draft(target.name, target.version)
+    if target.is_incomplete:
+        id = WorkflowId(target.id)
+        problems = find_version_problems(session, id, version=target.version)
+        if problems:
+            return WorkflowNotRunnable.incomplete(target.name, problems)
     if not is_in_time(wish.deadline, now):
         return DeadlineInvalid.one(
             ErrorCode.FIELD_INVALID,

@@ -1,6 +1,8 @@
 """What can be wrong when a workflow is found, changed or run."""
 
-from domain.errors import ErrorCode, TenantryError
+from collections.abc import Sequence
+
+from domain.errors import ErrorCode, Problem, TenantryError
 from domain.text import quote
 
 
@@ -59,6 +61,13 @@ class WorkflowNotRunnable(TenantryError):
             hint="Mend the problems that `GET /workflows/{ref}/versions/{n}` lists, and save it "
             "as a new version.",
         )
+
+    @classmethod
+    def incomplete(cls, name: str, problems: Sequence[Problem]) -> "WorkflowNotRunnable":
+        """Make the error for a workflow that reads from what is not there."""
+        more = f" And {len(problems) - 1} more like it." if len(problems) > 1 else ""
+        first = problems[0]
+        return cls(f"{quote(name)} cannot run: {first.message}{more}", hint=first.hint)
 
 
 class WorkflowArchived(TenantryError):

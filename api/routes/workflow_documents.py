@@ -1,5 +1,6 @@
 """How workflows, their versions and their statistics are shown."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,14 +68,22 @@ class WorkflowDetail(WorkflowSummary):
     problems: list[ProblemPart] = Field(
         description="What keeps the newest version from running.", examples=[[]]
     )
+    warnings: list[ProblemPart] = Field(
+        description="Connectors and data sets that it reads from and that are not there now: "
+        "executions are refused.",
+        examples=[[]],
+    )
 
     @classmethod
-    def of(cls, workflow: Workflow, newest: WorkflowVersion) -> "WorkflowDetail":
+    def of(
+        cls, workflow: Workflow, newest: WorkflowVersion, *, missing: Sequence[Problem]
+    ) -> "WorkflowDetail":
         """Show a workflow."""
         return cls(
             **cls.fields_of(workflow),
             definition=newest.definition,
             problems=show_problems(newest.problems),
+            warnings=show_problems(missing),
         )
 
 
@@ -92,6 +101,11 @@ class Validation(BaseModel):
 
     valid: bool = Field(examples=[False])
     problems: list[ProblemPart]
+    warnings: list[ProblemPart] = Field(
+        description="Connectors and data sets that it reads from and that are not there: it can be "
+        "saved, and not run.",
+        examples=[[]],
+    )
 
 
 class Version(BaseModel):
@@ -158,6 +172,6 @@ class Statistics(BaseModel):
     recent: Recent
 
 
-def show_problems(problems: tuple[Problem, ...]) -> list[ProblemPart]:
+def show_problems(problems: Sequence[Problem]) -> list[ProblemPart]:
     """Show what is wrong with a definition."""
     return [ProblemPart.model_validate(problem.as_json()) for problem in problems]

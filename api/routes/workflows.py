@@ -39,6 +39,7 @@ from domain.text import name_key
 from domain.unreadable import WorkflowUnreadable
 from domain.workflows import WorkflowInvalid
 from persistence.idempotency import claim_key, hash_content, keep_answer
+from persistence.missing_sources import find_missing_sources
 from persistence.sessions import OrgSession
 from persistence.workflow_statistics import count_open, measure_recent
 from persistence.workflows import (
@@ -99,10 +100,15 @@ def validate_workflow(access: Reader, body: Body) -> Validation:
     try:
         document = body.parse()
     except WorkflowUnreadable as unreadable:
-        return Validation(valid=False, problems=show_problems(unreadable.problems))
+        return Validation(valid=False, problems=show_problems(unreadable.problems), warnings=[])
     with access.open() as session:
         checked = check_document(session, document)
-    return Validation(valid=not checked.problems, problems=show_problems(checked.problems))
+        missing = find_missing_sources(session, checked.stored)
+    return Validation(
+        valid=not checked.problems,
+        problems=show_problems(checked.problems),
+        warnings=show_problems(missing),
+    )
 
 
 @router.get("")
@@ -288,7 +294,8 @@ def _add(session: OrgSession, document: JsonObject, *, draft: bool) -> Workflow:
 def _show(session: OrgSession, workflow: Workflow, response: Response) -> WorkflowDetail:
     response.headers["ETag"] = etag(workflow.newest_version)
     newest = get_version(session, workflow.id, version=workflow.newest_version)
-    return WorkflowDetail.of(workflow, newest)
+    missing = find_missing_sources(session, newest.definition)
+    return WorkflowDetail.of(workflow, newest, missing=missing)
 
 
 def _check_same_name(checked: Checked, workflow: Workflow) -> None:

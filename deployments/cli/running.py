@@ -27,6 +27,7 @@ from domain.executions import Execution, ExecutionStatus, Trigger
 from domain.json_data import JsonObject
 from domain.text import read_name
 from persistence.executions import add_execution, get_execution
+from persistence.missing_sources import check_sources
 from persistence.text_limits import check_long_text
 from persistence.workflows import check_runnable, get_definition, get_workflow
 
@@ -96,6 +97,7 @@ def _add(
     with desk.session() as session:
         workflow = get_workflow(session, reference)
         version = check_runnable(session, workflow)
+        check_sources(session, workflow, version=version)
         definition = get_definition(session, workflow.id, version=version)
         input_data = input_or_default(session, workflow, given)
         check_long_text(session, workflow.id, input_data, version=version)

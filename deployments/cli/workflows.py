@@ -25,10 +25,11 @@ from deployments.cli.screen import (
 from deployments.cli.source_lines import find_lines
 from domain.catalog import Workflow
 from domain.definition_text import parse_definition
-from domain.errors import InvalidInput, Problem
+from domain.errors import ErrorCode, InvalidInput, Problem
+from domain.json_data import JsonValue
 from domain.workflow_checks import find_problems
 from domain.workflows import WorkflowDefinition, WorkflowInvalid
-from persistence.connectors import list_connectors
+from persistence.missing_sources import find_missing_sources
 from persistence.workflows import (
     add_version,
     add_workflow,
@@ -69,22 +70,21 @@ def create(*, file: DefinitionFile, call: Invoked) -> int:
         return WRONG_USE
     with open_desk(call) as desk:
         result, workflow = _save(desk, definition)
-        missing = _missing_connectors(desk, definition)
+        with desk.session() as session:
+            missing = find_missing_sources(session, definition.as_json())
     if call.as_json:
         show_json(
             {
                 "result": result,
                 "workflow": workflow_document(workflow),
-                "missing_connectors": list(missing),
+                "warnings": [*problems_json(missing)],
+                "missing_connectors": _connectors_in(missing, definition),
             }
         )
         return DONE
     _show_saved(result, workflow)
-    for name in missing:
-        answers().print(
-            f"  Note: there is no connector `{clean(name)}` yet: "
-            f"`tenantry connectors set {clean(name)} -f FILE.yaml`"
-        )
+    for problem in missing:
+        answers().print(f"  Note: {clean(problem.message)} {clean(problem.hint)}", soft_wrap=True)
     return DONE
 
 
@@ -161,8 +161,10 @@ def show(workflow: str, /, *, call: Invoked) -> int:
     with open_desk(call) as desk, desk.session() as session:
         found = get_workflow(session, workflow)
         document = get_definition(session, found.id, version=found.version)
+        missing = find_missing_sources(session, document)
     # An agent type of an older release may be gone.
     definition, problems = find_problems(document, agent_check(default_registry()))
+    problems = (*problems, *missing)
     if definition is not None:
         document = definition.as_json()  # fields in their usual order, which the column loses
     if call.as_json:
@@ -220,13 +222,14 @@ def _save(desk: Desk, definition: WorkflowDefinition) -> tuple[str, Workflow]:
     return ("unchanged" if after.version == before.version else "versioned"), after
 
 
-def _missing_connectors(desk: Desk, definition: WorkflowDefinition) -> tuple[str, ...]:
-    # Connectors may be set later, so this is no reason to refuse.
-    wanted = [agent.config.get("connector") for agent in definition.agents]
-    with desk.session() as session:
-        known = list_connectors(session)
-    names = dict.fromkeys(name for name in wanted if isinstance(name, str))
-    return tuple(name for name in names if name not in known)
+def _connectors_in(missing: list[Problem], definition: WorkflowDefinition) -> list[JsonValue]:
+    named = [agent.config.get("connector") for agent in definition.agents]
+    numbers = [
+        int(problem.pointer.split("/")[2])
+        for problem in missing
+        if problem.code is ErrorCode.CONNECTOR_NOT_FOUND
+    ]
+    return [*dict.fromkeys(str(named[number]) for number in numbers)]
 
 
 def _show_saved(result: str, workflow: Workflow) -> None:

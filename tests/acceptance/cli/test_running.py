@@ -44,9 +44,16 @@ def test_people_see_status_summary_leads_and_each_agent_as_it_finishes(
     assert "Qualifier: COMPLETED" in answer.err
 
 
-def test_a_failed_execution_exits_with_one_and_says_why(tenantry: Tenantry):
-    definition = SEARCH.replace("companies}", "accounts}").replace("Lead search", "No data")
+def define_without_file(tenantry: Tenantry, name: str) -> None:
+    """Create a workflow that fails when it runs: its connector is there, the file is not."""
+    connector = "kind: file\nfiles: {companies: missing.csv}"
+    tenantry.ask("connectors", "set", "files", "-f", "-", given=connector)
+    definition = SEARCH.replace("crm", "files").replace("Lead search", name)
     tenantry.ask("workflows", "create", "-f", "-", given=definition)
+
+
+def test_a_failed_execution_exits_with_one_and_says_why(tenantry: Tenantry):
+    define_without_file(tenantry, "No data")
     answer = tenantry("run", "no-data", "--json")
     assert answer.code == 1
     execution = answer.document
@@ -56,12 +63,20 @@ def test_a_failed_execution_exits_with_one_and_says_why(tenantry: Tenantry):
 
 
 def test_a_failed_execution_tells_people_code_and_hint(tenantry: Tenantry):
+    define_without_file(tenantry, "No file")
+    answer = tenantry("run", "no-file")
+    assert answer.code == 1
+    assert "data.not_found" in answer.out
+    assert "→" in answer.out
+
+
+def test_what_reads_from_a_connector_that_is_not_there_is_not_run(tenantry: Tenantry):
     definition = SEARCH.replace("crm", "nowhere").replace("Lead search", "No connector")
     tenantry.ask("workflows", "create", "-f", "-", given=definition)
-    answer = tenantry("run", "no-connector")
-    assert answer.code == 1
-    assert "connector.not_found" in answer.out
-    assert "→" in answer.out
+    shown = tenantry.ask("workflows", "show", "no-connector")
+    assert [each["code"] for each in shown["problems"]] == ["connector.not_found"]
+    answer = tenantry("run", "no-connector", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "workflow.not_runnable")
 
 
 def test_an_idempotency_key_starts_one_execution_only(tenantry: Tenantry, search: str):
