@@ -11,10 +11,16 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from domain.drift import Drift, DriftKind
 from domain.errors import ErrorCode, TenantryError
-from flows.deployment_drift import DeploymentDrift, find_deployment_drift, repair_deployment
+from flows.deployment_drift import (
+    DeploymentDrift,
+    find_deployment_drift,
+    list_not_published,
+    repair_deployment,
+)
 from flows.run_drift import RunDrift, find_closed_drift, find_open_drift, repair_run
 from flows.table_drift import find_table_drift, repair_table
 from persistence.drift_log import LoggedRepair, Repair, add_repairs, list_repairs
+from persistence.publishing import PublishingProgress, read_progress
 from persistence.sessions import Database
 from persistence.steward_status import StewardStatus, read_status
 
@@ -45,6 +51,7 @@ class DriftReport:
     repairs: Sequence[Repair]
     history: Sequence[LoggedRepair]
     steward: StewardStatus
+    publishing: PublishingProgress
     prefect_problem: TenantryError | None = None
 
 
@@ -53,12 +60,14 @@ class _Found:
     runs: list[RunDrift] = field(default_factory=list[RunDrift])
     deployments: list[DeploymentDrift] = field(default_factory=list[DeploymentDrift])
     tables: list[Drift] = field(default_factory=list[Drift])
+    unpublished: list[Drift] = field(default_factory=list[Drift])
 
     def drifts(self) -> list[Drift]:
         return [
             *(found.drift for found in self.runs),
             *(found.drift for found in self.deployments),
             *self.tables,
+            *self.unpublished,
         ]
 
 
@@ -85,6 +94,7 @@ def check_drift(
         )
     except (httpx.HTTPError, PrefectUnreachable):
         problem = PrefectUnreachable()
+    found.unpublished = list_not_published(database)
     found.tables = find_table_drift(database, since=None)
     if repair and found.tables:
         repairs += [repair_table(database, drift) for drift in found.tables]
@@ -93,7 +103,8 @@ def check_drift(
         add_repairs(session, repairs)
     with database.for_platform() as session:
         history, steward = list_repairs(session, limit=last), read_status(session)
-    return DriftReport(found.drifts(), repairs, history, steward, problem)
+        publishing = read_progress(session)
+    return DriftReport(found.drifts(), repairs, history, steward, publishing, problem)
 
 
 async def _check_prefect(

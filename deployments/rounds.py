@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -19,18 +20,19 @@ from deployments.steadiness import Steadiness
 from domain.clock import utc_now
 from domain.drift import DriftKind
 from domain.errors import ErrorCode, TenantryError
-from domain.ids import RunId
+from domain.ids import RunId, WorkflowId
 from flows.calling_off import call_off_suspended, call_off_waiting
-from flows.deployment_drift import find_deployment_drift, repair_deployment
+from flows.deployment_drift import compare_newest, compare_slice, repair_deployment
 from flows.left_tasks import end_left_tasks
 from flows.missed_ticks import MissedTicks
 from flows.pool_pause import mirror_pool_pause
-from flows.publish import ensure_pool, publish_all
+from flows.publish import ensure_pool, publish_due
 from flows.reconcile import recover_lost, recover_stuck
 from flows.run_drift import RunDrift, find_closed_drift, find_open_drift, repair_run
 from flows.table_drift import find_table_drift, repair_table
 from persistence.drift_log import Repair, add_repairs, prune_repairs
 from persistence.notifications import prune_events
+from persistence.publishing import count_workflows
 from persistence.queue_heads import sweep_heads
 from persistence.sessions import Database
 from persistence.steward_status import RoundReport
@@ -49,6 +51,10 @@ _FAR = timedelta(hours=1)
 # large tables it is done rarely, on small ones each time.
 _COUNTING_SHARE = 50.0
 _PRUNED = 10_000
+_PUBLISHING_S = 10.0
+# All deployments are compared within this time, a slice in each look.
+_ALL_COMPARED_S = 600.0
+_SMALLEST_SLICE = 200
 
 
 @dataclass(slots=True)
@@ -69,6 +75,7 @@ class Rounds:
     missed_ticks: MissedTicks = field(default_factory=MissedTicks)
     tables_seen_at: datetime | None = None
     count_again_at: float = float("-inf")
+    compared_until: WorkflowId | None = None
 
     async def make_round(self) -> RoundReport:
         """Take every step; what one cannot do keeps no other one from being taken."""
@@ -131,7 +138,11 @@ class Rounds:
             return sweep_heads(session)
 
     async def _publish(self) -> list[Repair]:
-        await publish_all(self.client, self.database)
+        began = time.monotonic()
+        # What a thousand imports leave to publish does not keep the other steps from being taken.
+        while time.monotonic() - began < _PUBLISHING_S:
+            if not await publish_due(self.client, self.database):
+                break
         return []
 
     async def _recover_lost(self) -> list[Repair]:
@@ -179,8 +190,22 @@ class Rounds:
 
     async def _check_deployments(self) -> list[Repair]:
         await ensure_pool(self.client)
-        found = await find_deployment_drift(self.client, self.database)
+        found = await compare_newest(self.client, self.database)
+        in_turn, self.compared_until = await compare_slice(
+            self.client,
+            self.database,
+            after=self.compared_until,
+            most=await asyncio.to_thread(self._slice_size),
+        )
+        known = {each.workflow_id for each in found}
+        found += [each for each in in_turn if each.workflow_id not in known]
         return [await repair_deployment(self.client, self.database, each) for each in found]
+
+    def _slice_size(self) -> int:
+        with self.database.for_platform() as session:
+            workflows = count_workflows(session)
+        looks = _ALL_COMPARED_S / (_LOOK_EVERY * self.settings.reconcile_interval_s)
+        return max(_SMALLEST_SLICE, math.ceil(workflows / looks))
 
     async def _recover_stuck(self) -> list[Repair]:
         return await recover_stuck(

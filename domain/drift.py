@@ -42,6 +42,8 @@ class DriftKind(StrEnum):
     """A run was made and never started, although its worker lives."""
     DEPLOYMENT_MISSING = "deployment_missing"
     """Somebody deleted a workflow's deployment in Prefect."""
+    NOT_PUBLISHED = "not_published"
+    """A workflow could not be published: Prefect refuses it, or one of its schedules."""
     DEPLOYMENT_DIFFERS = "deployment_differs"
     """Somebody edited it, or one of its schedules."""
     SCHEDULE_SWITCHED = "schedule_switched"

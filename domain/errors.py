@@ -90,6 +90,7 @@ class ErrorCode(StrEnum):
     STACK_START_FAILED = "stack.start_failed"
     STACK_BUSY = "stack.busy"
     PREFECT_UNREACHABLE = "prefect.unreachable"
+    PREFECT_REFUSED = "prefect.refused"
     WORKER_START_FAILED = "worker.start_failed"
     LEADERSHIP_LOST = "leadership.lost"
     INTERNAL = "internal.failed"

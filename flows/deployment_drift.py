@@ -1,18 +1,16 @@
 """Find workflows whose deployment in Prefect is not what was published, and publish them again."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import DeploymentSort
 
-from domain.catalog import Schedule, Workflow
 from domain.drift import Drift, DriftKind
 from domain.ids import WorkflowId
 from flows.naming import POOL, entrypoint_of
@@ -20,11 +18,16 @@ from flows.publish import fingerprint_of, publish_again
 from flows.schedule_switches import Switch, find_switches, mirror_switches
 from flows.schedule_translation import Firing, firing_of, publishable
 from persistence.drift_log import Repair
-from persistence.schedules import list_all_schedules
+from persistence.publishing import (
+    Publication,
+    find_published,
+    list_published_page,
+    list_refused,
+)
 from persistence.sessions import Database
-from persistence.workflows import list_all_workflows
 
 _PAGE = 200
+_NEWEST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +40,90 @@ class DeploymentDrift:
     """What somebody switched in Prefect: it is mirrored before anything is published."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
-    workflow: Workflow
-    schedules: Sequence[Schedule]
-    deployment_id: UUID
-    published: Mapping[str, Any] | None
-
-
 async def find_deployment_drift(client: PrefectClient, database: Database) -> list[DeploymentDrift]:
     """Compare every workflow that was published with its deployment, 200 a request.
 
-    What has changed here and waits to be published is no drift.
+    What has changed here and waits to be published is no drift; what cannot be published is.
     """
-    published = await asyncio.to_thread(_read_published, database)
+    found: list[DeploymentDrift] = []
+    after: WorkflowId | None = None
+    while True:
+        drifts, after = await compare_slice(client, database, after=after, most=_PAGE)
+        found += drifts
+        if after is None:
+            return found
+
+
+async def compare_slice(
+    client: PrefectClient, database: Database, *, after: WorkflowId | None, most: int
+) -> tuple[list[DeploymentDrift], WorkflowId | None]:
+    """Compare the next workflows, in the order of their ids, with their deployments.
+
+    Returns:
+        What differs, and behind which workflow to go on; `None`: these were the last.
+    """
+
+    def read() -> list[Publication]:
+        with database.for_platform() as session:
+            return list_published_page(session, after=after, most=most)
+
+    published = await asyncio.to_thread(read)
     found: list[DeploymentDrift] = []
     for start in range(0, len(published), _PAGE):
         page = published[start : start + _PAGE]
-        ids = [each.deployment_id for each in page]
-        there = {
-            deployment.id: deployment
-            for deployment in await client.read_deployments(
-                deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=ids)), limit=_PAGE
-            )
-        }
-        for each in page:
-            drift = _compare(each, there.get(each.deployment_id))
-            if drift is not None:
-                found.append(drift)
-    return found
+        ids = [each.workflow.prefect_deployment_id for each in page]
+        there = await client.read_deployments(
+            deployment_filter=DeploymentFilter(
+                id=DeploymentFilterId(any_=[id for id in ids if id is not None])
+            ),
+            limit=_PAGE,
+        )
+        found += _compare_all(page, there)
+    return found, published[-1].workflow.id if len(published) == most else None
+
+
+async def compare_newest(client: PrefectClient, database: Database) -> list[DeploymentDrift]:
+    """Compare the deployments that were changed last in Prefect, by whoever it was.
+
+    What was deleted there shows only when all are compared, a slice after the other.
+    """
+    there = await client.read_deployments(sort=DeploymentSort.UPDATED_DESC, limit=_NEWEST)
+
+    def read() -> list[Publication]:
+        with database.for_platform() as session:
+            return find_published(session, [each.id for each in there])
+
+    return _compare_all(await asyncio.to_thread(read), there)
+
+
+def list_not_published(database: Database) -> list[Drift]:
+    """List the workflows that Prefect has not taken, and the schedules that it would not take."""
+    with database.for_platform() as session:
+        refused = list_refused(session)
+    return [
+        Drift(
+            kind=DriftKind.NOT_PUBLISHED,
+            org_id=each.org_id,
+            subject=each.workflow_id,
+            here=f"to be published, {each.tries} tries",
+            there=each.message,
+        )
+        for each in refused
+    ]
+
+
+def _compare_all(
+    published: Sequence[Publication], there: Sequence[DeploymentResponse]
+) -> list[DeploymentDrift]:
+    by_id = {deployment.id: deployment for deployment in there}
+    compared = [
+        _compare(each, by_id.get(each.workflow.prefect_deployment_id))
+        for each in published
+        if each.workflow.prefect_deployment_id is not None
+        # One that is not equal to it is about to be published.
+        and each.published == fingerprint_of(each.workflow, each.schedules)
+    ]
+    return [drift for drift in compared if drift is not None]
 
 
 async def repair_deployment(
@@ -86,22 +144,7 @@ async def repair_deployment(
     return Repair(found.drift, f"published it as {deployment_id}", deployment_id is not None)
 
 
-def _read_published(database: Database) -> list[_Published]:
-    with database.for_platform() as session:
-        workflows = list_all_workflows(session)
-        schedules = list_all_schedules(session)
-    by_workflow: dict[WorkflowId, list[Schedule]] = {}
-    for schedule in schedules:
-        by_workflow.setdefault(schedule.workflow_id, []).append(schedule)
-    found: list[_Published] = []
-    for workflow, published in workflows:
-        own = by_workflow.get(workflow.id, [])
-        if workflow.prefect_deployment_id and published == fingerprint_of(workflow, own):
-            found.append(_Published(workflow, own, workflow.prefect_deployment_id, published))
-    return found
-
-
-def _compare(published: _Published, there: DeploymentResponse | None) -> DeploymentDrift | None:
+def _compare(published: Publication, there: DeploymentResponse | None) -> DeploymentDrift | None:
     workflow = published.workflow
     switches: list[Switch] = []
     if there is None:
@@ -123,7 +166,7 @@ def _compare(published: _Published, there: DeploymentResponse | None) -> Deploym
     return DeploymentDrift(drift, workflow.id, switches)
 
 
-def _differences(published: _Published, there: DeploymentResponse) -> list[str]:
+def _differences(published: Publication, there: DeploymentResponse) -> list[str]:
     workflow, limit = published.workflow, there.global_concurrency_limit
     same = {
         "entrypoint": there.entrypoint == entrypoint_of(workflow.id),

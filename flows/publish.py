@@ -13,15 +13,23 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from domain.catalog import Schedule, Workflow
+from domain.errors import ErrorCode, TenantryError
 from domain.ids import WorkflowId
 from domain.json_data import JsonObject
 from flows.naming import DEPLOYMENT, POOL, describe_workflow, entrypoint_of, flow_name
 from flows.schedule_switches import find_switches, mirror_switches
-from flows.schedule_translation import fingerprint, publishable
+from flows.schedule_translation import find_refusal, fingerprint, publishable
 from persistence.organizations import get_org_slug
-from persistence.schedules import list_all_schedules
+from persistence.publishing import (
+    Publication,
+    list_due,
+    note_invalid,
+    note_published,
+    note_refused,
+)
+from persistence.schedules import list_schedules_of
 from persistence.sessions import Database
-from persistence.workflows import find_owner, list_all_workflows, set_published
+from persistence.workflows import find_owner, set_published
 
 _LOG = logging.getLogger("tenantry.publish")
 # The flow's one parameter, as Prefect's UI shows it. The engine fills it in: whoever presses Run
@@ -42,7 +50,9 @@ PARAMETERS: JsonObject = {
 }
 
 
-_Published = tuple[Workflow, Mapping[str, Any] | None]
+# Workflows of one round, and how many of them at a time: the steward has other things to do.
+_BATCH = 64
+_AT_ONCE = 4
 
 
 async def wait_for_prefect() -> None:
@@ -144,40 +154,77 @@ async def _mirror_switches(
 
     def read() -> list[Schedule]:
         with database.for_platform() as session:
-            return [s for s in list_all_schedules(session) if s.id in wanted]
+            return list_schedules_of(session, [schedules[0].workflow_id])
 
-    wanted = {schedule.id for schedule in schedules}
     return await asyncio.to_thread(read)
 
 
-async def publish_all(client: PrefectClient, database: Database) -> int:
-    """Publish every workflow that differs from what was published; return how many did.
+async def publish_due(client: PrefectClient, database: Database) -> bool:
+    """Publish the workflows that were changed, some at a time; return whether more are due.
 
-    One that Prefect refuses keeps no other one from being published.
+    Each stands alone: one that Prefect refuses is tried again later and later, and keeps no other
+    one waiting. Killed at any point, what is not noted as published is published again.
+
+    Raises:
+        httpx.TransportError: Prefect does not answer; nothing is held against any workflow.
     """
 
-    def read() -> tuple[Sequence[_Published], Sequence[Schedule]]:
+    def read() -> list[Publication]:
         with database.for_platform() as session:
-            return list_all_workflows(session), list_all_schedules(session)
+            return list_due(session, most=_BATCH)
 
-    workflows, schedules = await asyncio.to_thread(read)
-    by_workflow: dict[WorkflowId, list[Schedule]] = {}
-    for schedule in schedules:
-        by_workflow.setdefault(schedule.workflow_id, []).append(schedule)
-    count = 0
-    for workflow, published in workflows:
-        own = by_workflow.get(workflow.id, [])
-        if published == fingerprint_of(workflow, own):
-            continue
+    due = await asyncio.to_thread(read)
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def publish(each: Publication) -> None:
+        async with room:
+            await _publish_one(client, database, each)
+
+    results = await asyncio.gather(*map(publish, due), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return len(due) == _BATCH
+
+
+async def _publish_one(client: PrefectClient, database: Database, publication: Publication) -> None:
+    workflow, schedules = publication.workflow, publication.schedules
+    is_new = publication.published != fingerprint_of(workflow, schedules)
+    refusal: str | None = None
+    invalid = [found for each in schedules if (found := find_refusal(each)) is not None]
+    if is_new:
         try:
-            await publish_workflow(client, database, workflow, own, published=published)
-        except httpx.HTTPStatusError as refused:
-            if refused.response.is_server_error:
-                raise
-            _LOG.error("Prefect refused workflow %s: %s", workflow.id, refused.response.status_code)
-        else:
-            count += 1
-    return count
+            await publish_workflow(
+                client, database, workflow, schedules, published=publication.published
+            )
+        except httpx.TransportError:
+            raise
+        except TenantryError:
+            raise  # our own database is away
+        except httpx.HTTPStatusError as error:
+            refusal = f"Prefect answered {error.response.status_code}."
+            _LOG.error(
+                "publishing refused workflow_id=%s status=%d tries=%d",
+                workflow.id,
+                error.response.status_code,
+                publication.tries + 1,
+            )
+        except Exception:
+            # The loop must go on with the other workflows, whatever Prefect's client thinks of it.
+            refusal = "It could not be handed to Prefect."
+            _LOG.exception("publishing failed workflow_id=%s", workflow.id)
+
+    def note() -> None:
+        with database.for_platform() as session:
+            if refusal is not None:
+                note_refused(session, publication, code=ErrorCode.PREFECT_REFUSED, message=refusal)
+            elif invalid:
+                # Published without them, and shown until somebody changes them.
+                note_invalid(session, publication, code=invalid[0].code, message=str(invalid[0]))
+            else:
+                note_published(session, publication)
+
+    await asyncio.to_thread(note)
 
 
 async def publish_again(
@@ -191,9 +238,7 @@ async def publish_again(
 
     def read() -> tuple[Workflow | None, list[Schedule]]:
         with database.for_platform() as session:
-            schedules = list_all_schedules(session)
-            own = [s for s in schedules if s.workflow_id == workflow_id]
-            return find_owner(session, workflow_id), own
+            return find_owner(session, workflow_id), list_schedules_of(session, [workflow_id])
 
     workflow, schedules = await asyncio.to_thread(read)
     if workflow is None:

@@ -141,9 +141,15 @@ def list_schedules(session: OrgSession, *, workflow_id: WorkflowId | None = None
     return [_to_schedule(row) for row in session.scalars(query)]
 
 
-def list_all_schedules(session: PlatformSession) -> Sequence[Schedule]:
-    """List every organization's schedules, oldest first, for the steward."""
-    query = select(ScheduleRow).where(ScheduleRow.removed_at.is_(None)).order_by(ScheduleRow.id)
+def list_schedules_of(
+    session: PlatformSession, workflow_ids: Sequence[WorkflowId]
+) -> list[Schedule]:
+    """List the schedules of some workflows of any organization, oldest first."""
+    query = (
+        select(ScheduleRow)
+        .where(ScheduleRow.workflow_id.in_(workflow_ids), ScheduleRow.removed_at.is_(None))
+        .order_by(ScheduleRow.id)
+    )
     return [_to_schedule(row) for row in session.scalars(query)]
 
 

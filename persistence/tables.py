@@ -218,6 +218,17 @@ class QueueHeadRow(Table):
     lines_after: Mapped[str | None]
 
 
+class PublicationRow(Table):
+    __tablename__ = "publications"
+    org_id: Mapped[str] = mapped_column(primary_key=True)
+    workflow_id: Mapped[str] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    tries: Mapped[int] = mapped_column(server_default="0")
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+
+
 class WorkerRow(Table):
     __tablename__ = "workers"
     name: Mapped[str] = mapped_column(primary_key=True)

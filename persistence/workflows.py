@@ -1,7 +1,7 @@
 """Workflows and their immutable versions as rows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import Literal, cast
 from uuid import UUID
 
 from sqlalchemy import func, literal, or_, select, tuple_, update
@@ -49,7 +49,7 @@ def add_workflow(
     )
     _store_version(session, row.id, 1, definition, problems)
     note_act(session, "workflow.created", row.id, {"version": 1, "problems": len(problems)})
-    return _to_workflow(row)
+    return to_workflow(row)
 
 
 def add_version(
@@ -76,14 +76,14 @@ def add_version(
     row = session.scalar(select(WorkflowRow).where(WorkflowRow.id == workflow_id).with_for_update())
     if row is None:
         raise WorkflowNotFound(workflow_id)
-    newest = _to_workflow(row).newest_version
+    newest = to_workflow(row).newest_version
     if expected is not None and expected != newest:
         raise WorkflowChanged(newest)
     if row.archived_at is not None:
         raise WorkflowArchived(row.name)
     same = get_definition(session, workflow_id, version=newest) == definition
     if same and bool(problems) == (row.draft_version is not None):
-        return _to_workflow(row)
+        return to_workflow(row)
     only_drafts = row.draft_version == row.version
     row.draft_version = newest + 1 if problems else None
     if not problems or only_drafts:
@@ -94,7 +94,7 @@ def add_version(
     _store_version(session, workflow_id, newest + 1, definition, problems)
     details: JsonObject = {"version": newest + 1, "problems": len(problems)}
     note_act(session, "workflow.versioned", workflow_id, details)
-    return _to_workflow(row)
+    return to_workflow(row)
 
 
 def archive_workflow(session: OrgSession, workflow_id: WorkflowId) -> Workflow:
@@ -173,7 +173,7 @@ def find_workflow(session: OrgSession, reference: str) -> Workflow | None:
         .order_by((WorkflowRow.id == reference).desc(), (WorkflowRow.slug == reference).desc())
         .limit(1)
     )
-    return _to_workflow(row) if row else None
+    return to_workflow(row) if row else None
 
 
 def find_named(session: OrgSession, name: str) -> Workflow | None:
@@ -185,7 +185,7 @@ def find_named(session: OrgSession, name: str) -> Workflow | None:
 def list_workflows(session: OrgSession) -> list[Workflow]:
     """List all workflows of the organization by name."""
     query = select(WorkflowRow).order_by(WorkflowRow.name, WorkflowRow.id)
-    return [_to_workflow(row) for row in session.scalars(query)]
+    return [to_workflow(row) for row in session.scalars(query)]
 
 
 def page_workflows(
@@ -209,7 +209,7 @@ def page_workflows(
     if archived is not None:
         is_archived = WorkflowRow.archived_at.is_not(None)
         query = query.where(is_archived if archived else ~is_archived)
-    return [_to_workflow(row) for row in session.scalars(query)]
+    return [to_workflow(row) for row in session.scalars(query)]
 
 
 def get_version(session: OrgSession, workflow_id: WorkflowId, *, version: int) -> WorkflowVersion:
@@ -277,7 +277,7 @@ def get_definition(session: OrgSession, workflow_id: WorkflowId, *, version: int
 def find_owner(session: PlatformSession, workflow_id: WorkflowId) -> Workflow | None:
     """Find any organization's workflow by id, for the worker and the steward."""
     row = session.scalar(select(WorkflowRow).where(WorkflowRow.id == workflow_id))
-    return _to_workflow(row) if row else None
+    return to_workflow(row) if row else None
 
 
 def find_by_deployment(session: PlatformSession, deployment_id: UUID) -> Workflow | None:
@@ -288,17 +288,7 @@ def find_by_deployment(session: PlatformSession, deployment_id: UUID) -> Workflo
             WorkflowRow.archived_at.is_(None),
         )
     )
-    return _to_workflow(row) if row else None
-
-
-def list_all_workflows(session: PlatformSession) -> list[tuple[Workflow, Mapping[str, Any] | None]]:
-    """List every organization's workflows with what was last published of them.
-
-    Without those that never had a version that runs: Prefect gets no drafts.
-    """
-    runs = WorkflowRow.draft_version.is_distinct_from(WorkflowRow.version)
-    rows = session.scalars(select(WorkflowRow).where(runs).order_by(WorkflowRow.id))
-    return [(_to_workflow(row), row.published) for row in rows]
+    return to_workflow(row) if row else None
 
 
 def set_published(
@@ -354,7 +344,8 @@ def _to_problem(stored: object) -> Problem:
     return Problem(ErrorCode(fields["code"]), fields["pointer"], fields["message"], fields["hint"])
 
 
-def _to_workflow(row: WorkflowRow) -> Workflow:
+def to_workflow(row: WorkflowRow) -> Workflow:
+    """Turn a row into what the other floors know."""
     return Workflow(
         id=WorkflowId(row.id),
         org_id=OrgId(row.org_id),

@@ -26,6 +26,7 @@ from deployments.drift_report import DriftReport, check_drift
 from domain.drift import Drift
 from domain.json_data import JsonObject
 from persistence.drift_log import LoggedRepair, Repair
+from persistence.publishing import PublishingProgress
 from persistence.steward_status import StewardStatus
 
 
@@ -71,7 +72,7 @@ def _show(report: DriftReport) -> None:
     if report.left:
         table = make_table("kind", "organization", "id", "here", "there", title="Drift")
         for each in report.left:
-            table.add_row(each.kind.value, *map(clean, _cells(each)))
+            table.add_row(Text(each.kind.value, "red"), *map(clean, _cells(each)))
         console.print(table)
     elif report.prefect_problem is None:
         console.print(Text.assemble(("✓ ", "green"), "No drift: both sides say the same."))
@@ -83,7 +84,7 @@ def _show(report: DriftReport) -> None:
         times = [each.at for each in report.history]
         console.print(_table("Done before, the newest first", repairs, times=times))
     console.print()
-    console.print(make_facts(*_steward_facts(report.steward)))
+    console.print(make_facts(*_steward_facts(report.steward), _publishing_fact(report.publishing)))
 
 
 def _table(title: str, repairs: Sequence[Repair], *, times: Sequence[datetime] | None) -> Table:
@@ -114,6 +115,12 @@ def _steward_facts(status: StewardStatus) -> list[tuple[str, str | None]]:
     ]
 
 
+def _publishing_fact(publishing: PublishingProgress) -> tuple[str, str | None]:
+    texts = [f"{publishing.waiting:,} workflows"] if publishing.waiting else []
+    texts += [f"{publishing.refused:,} refused"] if publishing.refused else []
+    return "To be published", ", ".join(texts) or None
+
+
 def _document(report: DriftReport) -> JsonObject:
     status, problem = report.steward, report.prefect_problem
     error: JsonObject | None = None
@@ -134,6 +141,10 @@ def _document(report: DriftReport) -> JsonObject:
             "left": dict(status.left_over),
             "lost_workers": status.lost_workers,
             "troubles": dict(status.troubles),
+        },
+        "publishing": {
+            "waiting": report.publishing.waiting,
+            "refused": report.publishing.refused,
         },
     }
     if error is not None:
