@@ -191,7 +191,15 @@ async def _publish_one(client: PrefectClient, database: Database, publication: P
     workflow, schedules = publication.workflow, publication.schedules
     is_new = publication.published != fingerprint_of(workflow, schedules)
     refusal: str | None = None
-    invalid = [found for each in schedules if (found := find_refusal(each)) is not None]
+    invalid = [(each.id, found) for each in schedules if (found := find_refusal(each)) is not None]
+    for schedule_id, found in invalid:
+        _LOG.error(
+            "schedule refused schedule_id=%s workflow_id=%s code=%s: %s",
+            schedule_id,
+            workflow.id,
+            found.code.value,
+            found.message,
+        )
     if is_new:
         try:
             await publish_workflow(
@@ -220,7 +228,9 @@ async def _publish_one(client: PrefectClient, database: Database, publication: P
                 note_refused(session, publication, code=ErrorCode.PREFECT_REFUSED, message=refusal)
             elif invalid:
                 # Published without them, and shown until somebody changes them.
-                note_invalid(session, publication, code=invalid[0].code, message=str(invalid[0]))
+                texts = [f"{id}: {found.message}" for id, found in invalid]
+                code = invalid[0][1].code
+                note_invalid(session, publication, code=code, message=" ".join(texts))
             else:
                 note_published(session, publication)
 

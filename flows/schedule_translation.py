@@ -1,6 +1,5 @@
 """One of our schedules as Prefect's, and Prefect's in the same terms, to compare them."""
 
-import logging
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -15,7 +14,6 @@ from domain.errors import ErrorCode
 from domain.json_data import JsonValue
 from domain.schedules import ScheduleInvalid, check_schedule
 
-_LOG = logging.getLogger("tenantry.publish")
 _CACHE_SIZE = 8192
 # What makes a schedule fire, and when: slug, cron, zone, which days, whether it does, with what.
 Firing = tuple[str | None, str, str | None, bool, bool, str]
@@ -47,13 +45,8 @@ def publishable(schedules: Iterable[Schedule]) -> list[DeploymentScheduleCreate]
     for schedule in schedules:
         try:
             found.append(to_prefect(schedule))
-        except ScheduleInvalid as error:
-            _LOG.error(
-                "schedule refused schedule_id=%s code=%s: %s",
-                schedule.id,
-                error.code.value,
-                error.message,
-            )
+        except ScheduleInvalid:
+            continue  # `find_refusal` says why, and whoever publishes tells it
     return found
 
 

@@ -46,7 +46,7 @@ select count(*) filter (where due_at < 'infinity') as waiting,
 from publications
 """)
 _REFUSED = text("""
-select org_id, workflow_id, tries, error_code, error_message, due_at from publications
+select org_id, workflow_id, tries, error_code, error_message from publications
 where error_code is not null order by org_id, workflow_id limit :most
 """)
 

@@ -30,6 +30,7 @@ from domain.json_data import JsonValue
 from domain.workflow_checks import find_problems
 from domain.workflows import WorkflowDefinition, WorkflowInvalid
 from persistence.missing_sources import find_missing_sources
+from persistence.publishing import list_refused
 from persistence.workflows import (
     add_version,
     add_workflow,
@@ -162,6 +163,7 @@ def show(workflow: str, /, *, call: Invoked) -> int:
         found = get_workflow(session, workflow)
         document = get_definition(session, found.id, version=found.version)
         missing = find_missing_sources(session, document)
+        refused = {each.workflow_id: each for each in list_refused(session)}.get(found.id)
     # An agent type of an older release may be gone.
     definition, problems = find_problems(document, agent_check(default_registry()))
     problems = (*problems, *missing)
@@ -173,6 +175,7 @@ def show(workflow: str, /, *, call: Invoked) -> int:
                 "workflow": workflow_document(found),
                 "definition": document,
                 "problems": [*problems_json(problems)],
+                "not_published": refused.message if refused else None,
             }
         )
         return DONE
@@ -186,6 +189,7 @@ def show(workflow: str, /, *, call: Invoked) -> int:
             ("changed", f"{show_time(found.updated_at)} UTC"),
             ("runs", _statistics(found)),
             ("problems", "none" if not problems else f"{len(problems)}, see below"),
+            ("not published", clean(refused.message) if refused else None),
         )
     )
     console.print()

@@ -6,8 +6,8 @@ changes a workflow or a schedule. Everything that is there now is looked at once
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
@@ -68,6 +68,8 @@ create trigger schedules_publication after insert or update on schedules
 GRANTS = """
 grant select, insert, update on publications to tenantry_app;
 grant select, insert, update, delete on publications to tenantry_platform;
+-- An organization that is made over the API brings its queue head along.
+grant insert on queue_heads to tenantry_app;
 """
 
 
