@@ -53,6 +53,7 @@ PARAMETERS: JsonObject = {
 # Workflows of one round, and how many of them at a time: the steward has other things to do.
 _BATCH = 64
 _AT_ONCE = 4
+_READY_TIMEOUT_S = 5.0
 
 
 async def wait_for_prefect() -> None:
@@ -61,7 +62,7 @@ async def wait_for_prefect() -> None:
     Asked without Prefect's client, which gives up when it meets no server at its start.
     """
     url = f"{PREFECT_API_URL.value()}/ready"
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=_READY_TIMEOUT_S) as client:
         while True:
             try:
                 (await client.get(url)).raise_for_status()
@@ -166,7 +167,8 @@ async def publish_due(client: PrefectClient, database: Database) -> bool:
     one waiting. Killed at any point, what is not noted as published is published again.
 
     Raises:
-        httpx.TransportError: Prefect does not answer; nothing is held against any workflow.
+        httpx.HTTPError: Prefect, or its database, is away; that is held against no workflow.
+        DatabaseUnreachable: our own is away.
     """
 
     def read() -> list[Publication]:
@@ -176,18 +178,59 @@ async def publish_due(client: PrefectClient, database: Database) -> bool:
     due = await asyncio.to_thread(read)
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def publish(each: Publication) -> None:
+    async def publish(each: Publication) -> httpx.HTTPError | None:
         async with room:
-            await _publish_one(client, database, each)
+            return await _publish_one(client, database, each)
 
+    failed: list[tuple[Publication, httpx.HTTPError]] = []
     results = await asyncio.gather(*map(publish, due), return_exceptions=True)
-    for result in results:
+    for each, result in zip(due, results, strict=True):
         if isinstance(result, BaseException):
             raise result
+        if result is not None:
+            failed.append((each, result))
+    if failed and not await _is_ready(client):
+        raise failed[0][1]
+    for each, error in failed:
+        # It was there all the time: what it fails at is this workflow.
+        await _note_failed(database, each, _describe(error))
     return len(due) == _BATCH
 
 
-async def _publish_one(client: PrefectClient, database: Database, publication: Publication) -> None:
+async def _is_ready(client: PrefectClient) -> bool:
+    """Say whether Prefect's server answers and reaches its database."""
+    url = f"{str(client.api_url).rstrip('/')}/ready"
+    async with httpx.AsyncClient(timeout=_READY_TIMEOUT_S) as asking:
+        try:
+            return (await asking.get(url)).is_success
+        except httpx.HTTPError:
+            return False
+
+
+def _describe(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"Prefect answered {error.response.status_code}."
+    return "Prefect did not answer, though it answers to others."
+
+
+async def _note_failed(database: Database, publication: Publication, message: str) -> None:
+    def note() -> None:
+        with database.for_platform() as session:
+            note_refused(session, publication, code=ErrorCode.PREFECT_REFUSED, message=message)
+
+    await asyncio.to_thread(note)
+    _LOG.error(
+        "publishing failed workflow_id=%s tries=%d: %s",
+        publication.workflow.id,
+        publication.tries + 1,
+        message,
+    )
+
+
+async def _publish_one(
+    client: PrefectClient, database: Database, publication: Publication
+) -> httpx.HTTPError | None:
+    """Publish a workflow, and note it; return the failure that may be Prefect's as a whole."""
     workflow, schedules = publication.workflow, publication.schedules
     is_new = publication.published != fingerprint_of(workflow, schedules)
     refusal: str | None = None
@@ -205,28 +248,25 @@ async def _publish_one(client: PrefectClient, database: Database, publication: P
             await publish_workflow(
                 client, database, workflow, schedules, published=publication.published
             )
-        except httpx.TransportError:
-            raise
         except TenantryError:
             raise  # our own database is away
-        except httpx.HTTPStatusError as error:
-            refusal = f"Prefect answered {error.response.status_code}."
-            _LOG.error(
-                "publishing refused workflow_id=%s status=%d tries=%d",
-                workflow.id,
-                error.response.status_code,
-                publication.tries + 1,
-            )
+        except httpx.HTTPError as error:
+            is_refused = isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
+            if not is_refused:
+                return error
+            refusal = _describe(error)
         except Exception:
             # The loop must go on with the other workflows, whatever Prefect's client thinks of it.
             refusal = "It could not be handed to Prefect."
             _LOG.exception("publishing failed workflow_id=%s", workflow.id)
 
+    if refusal is not None:
+        await _note_failed(database, publication, refusal)
+        return None
+
     def note() -> None:
         with database.for_platform() as session:
-            if refusal is not None:
-                note_refused(session, publication, code=ErrorCode.PREFECT_REFUSED, message=refusal)
-            elif invalid:
+            if invalid:
                 # Published without them, and shown until somebody changes them.
                 texts = [f"{id}: {found.message}" for id, found in invalid]
                 code = invalid[0][1].code
@@ -235,6 +275,7 @@ async def _publish_one(client: PrefectClient, database: Database, publication: P
                 note_published(session, publication)
 
     await asyncio.to_thread(note)
+    return None
 
 
 async def publish_again(

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.queue_simulation import Arrival, SimulatedQueue
 from benchmarks.shares import End, Mark, mark_tenths
 from domain.queue_shares import Rules
-from tests.unit.domain.queue_simulation import Arrival, SimulatedQueue
 
 WORKING = Rules(opening_s=0.25, is_in_step=True)
 """As the worker claims."""
