@@ -16,6 +16,22 @@ _TOP_NAMES = 5
 _TIERS = ("A", "B", "C")
 
 
+# Why a record was left out, by the key under which `sales_intelligence` counts it.
+_LOSSES = {
+    "status": "do not have the status",
+    "place": "are not in the place",
+    "place_excluded": "are in a place that is excluded",
+    "industry": "are not in the industry",
+    "industry_excluded": "are in an industry that is excluded",
+    "head_count_unknown": "do not tell their employees",
+    "head_count": "do not have so many employees",
+    "founded_unknown": "do not tell when they were founded",
+    "founded": "were not founded then",
+    "founders": "do not have so many founders",
+    "batch": "are not of the batch",
+}
+
+
 class LeadReportConfig(AgentConfig):
     """What the report shows."""
 
@@ -96,6 +112,7 @@ def _summary(
     sentences = [f"{said['reading']}"] if isinstance(said.get("reading"), str) else []
     if not found:
         sentences.append("No record meets all of this; loosen one of the criteria.")
+        sentences += _losses(said)
         return " ".join([*sentences, *_remarks(said)])
     part = "" if shown == found else f", {shown:,} listed"
     sentences.append(f"{found:,} {'lead' if found == 1 else 'leads'} found{part}.")
@@ -115,6 +132,23 @@ def _summary(
         shown_span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         sentences.append(f"They have {shown_span} employees.")
     return " ".join([*sentences, *_remarks(said)])
+
+
+def _losses(said: Mapping[str, JsonValue]) -> list[str]:
+    """Say how many records each criterion left out, in the order in which they were applied."""
+    considered, dropped = said.get("considered"), said.get("dropped")
+    if not isinstance(considered, int):
+        return []
+    if not considered:
+        return ["There are no records to look at."]
+    lost = dropped if isinstance(dropped, dict) else {}
+    parts = [
+        f"{count:,} {_LOSSES.get(reason, reason)}"
+        for reason, count in lost.items()
+        if isinstance(count, int)
+    ]
+    records = "one record" if considered == 1 else f"{considered:,} records"
+    return [f"Of {records}, {_listed(parts)}."] if parts else []
 
 
 def _remarks(said: Mapping[str, JsonValue]) -> list[str]:

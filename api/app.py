@@ -13,6 +13,7 @@ from api.limits import Limits
 from api.manners import Manners
 from api.platform_metrics import Metrics
 from api.problems import add_problem_handlers, problem_response
+from api.reference_pages import make_reference_pages
 from api.refusals import Refusals
 from api.routes import (
     agent_types,
@@ -75,6 +76,7 @@ def create_app(state: ApiState) -> FastAPI:
         members,
     ):
         app.include_router(routes.router, prefix=PREFIX)
+    app.include_router(make_reference_pages(f"{PREFIX}/openapi.json"))
     _add_health(app)
     complete_document(app)
     return app

@@ -131,8 +131,12 @@ def _make_app() -> App:
         version=lambda: version("tenantry"),
         suppress_keyboard_interrupt=False,
     )
-    app["--help"].group = app["--version"].group = Group("Global options", sort_key=9)
-    app.meta.group_parameters = Group("Global options", sort_key=9)
+    own_group = Group("Global options", sort_key=9)
+    app.register_install_completion_command(  # pyright: ignore[reportUnknownMemberType]
+        help="Install completion for your shell: bash, zsh or fish.", group=own_group
+    )
+    app["--help"].group = app["--version"].group = own_group
+    app.meta.group_parameters = own_group
     for name, place, text, group in _COMMANDS:
         path = f"deployments.cli.{place}"
         if path.endswith(":app"):

@@ -24,8 +24,8 @@ from deployments.embedded.layout import Home
 from deployments.embedded.locks import is_held
 from domain.catalog import Workflow
 from domain.executions import Execution, ExecutionStatus, Trigger
-from domain.json_data import JsonObject
-from domain.text import read_name
+from domain.json_data import JsonObject, encode_json
+from domain.text import quote, read_name
 from persistence.executions import add_execution, get_execution
 from persistence.missing_sources import check_sources
 from persistence.text_limits import check_long_text
@@ -68,6 +68,8 @@ def run(
     is_cold = services and not is_held(Home(call.settings.home).keeper_lock)
     with open_desk(call, services=services) as desk:
         found, execution, definition = _add(desk, workflow, given, priority=priority, key=key)
+        if given is None and not call.as_json:
+            _show_default(execution.input_data)
         if not wait:
             _show_queued(call, execution)
             return DONE
@@ -111,6 +113,12 @@ def _add(
             idempotency_key=key,
         )
         return workflow, execution, definition
+
+
+def _show_default(input_data: JsonObject) -> None:
+    only_text = input_data.get("text") if len(input_data) == 1 else None
+    shown = only_text if isinstance(only_text, str) else encode_json(input_data)
+    remarks().print(f"No input is given: this is the workflow's default, {quote(shown)}.")
 
 
 def _read_key(key: str | None) -> str | None:

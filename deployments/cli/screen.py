@@ -1,6 +1,7 @@
 """What people see: answers on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 import threading
 import unicodedata
@@ -19,6 +20,7 @@ from domain.json_data import JsonValue
 
 # Wide enough for every table of ours: what reads a pipe wants whole lines, not a page.
 _PIPE_WIDTH = 200
+_MAX_WIDTH = 10_000
 _SHOW_AFTER_S = 1.0
 # They turn the direction of reading, so that a name looks like another one.
 _DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -48,8 +50,14 @@ def _console(*, stderr: bool) -> Console:
         markup=False,
         highlight=False,
         emoji=False,
-        width=None if stream.isatty() else _PIPE_WIDTH,
+        width=None if stream.isatty() else _piped_width(),
     )
+
+
+def _piped_width() -> int:
+    """Give the width of what is piped: as `COLUMNS` says, which rich reads for terminals only."""
+    wanted = os.environ.get("COLUMNS", "")
+    return int(wanted) if wanted.isdecimal() and 0 < int(wanted) <= _MAX_WIDTH else _PIPE_WIDTH
 
 
 def show_json(document: JsonValue) -> None:

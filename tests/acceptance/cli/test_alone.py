@@ -64,6 +64,23 @@ def test_every_command_explains_itself(bare: Tenantry):
     assert [name for name in COMMANDS if f"Usage: tenantry {name}" not in said] == []
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_for_a_shell(bare: Tenantry, shell: str, tmp_path: Path):
+    ended = subprocess.run(
+        [str(EXECUTABLE), "--install-completion", "--shell", shell],
+        env={"TENANTRY_HOME": str(bare.home), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    (script,) = [path for path in tmp_path.rglob("*tenantry*") if path.is_file()]
+    assert str(script) in ended.stdout
+    text = script.read_text()
+    assert [name for name in COMMANDS if name not in text] == []
+    assert "idempotency-key" in text
+
+
 def test_a_list_loads_neither_prefect_nor_pandas(first_use: Tenantry):
     loaded = imported_by("executions", "list", "--json", home=first_use.home)
     assert loaded & {"prefect", "pandas"} == set()

@@ -42,6 +42,7 @@ def test_people_see_status_summary_leads_and_each_agent_as_it_finishes(
     assert "1 lead found" in answer.out
     assert "Globex" in answer.out
     assert "Qualifier: COMPLETED" in answer.err
+    assert "No input is given: this is the workflow's default, `" in answer.err
 
 
 def define_without_file(tenantry: Tenantry, name: str) -> None:

@@ -15,9 +15,12 @@ from agents.connectors.opening import OrgConnectors
 from agents.connectors.parquet import dataset_bytes
 from agents.errors import AgentInputInvalid
 from agents.interface import AgentConfig
-from agents.lead_report import LeadReport, LeadReportConfig
+from agents.lead_criteria import LeadCriteria
+from agents.lead_report import _LOSSES, LeadReport, LeadReportConfig
 from agents.lead_request import LeadRequest, LeadRequestConfig
-from agents.leads.columns import LeadFields
+from agents.leads.columns import LeadFields, find_columns
+from agents.leads.filtering import _masks
+from agents.leads.table import make_table
 from agents.per_item import run_per_item
 from agents.sales_intelligence import SalesIntelligence, SalesIntelligenceConfig
 from domain.errors import ErrorCode
@@ -184,7 +187,34 @@ async def test_a_report_of_nothing_says_so(startups):
         LeadReport(), ask("…", q=leads), config=LeadReportConfig(), connectors=startups
     )
     assert outcome.value.records == ()
-    assert "No record meets all of this" in outcome.value.data["summary"]
+    summary = outcome.value.data["summary"]
+    assert "No record meets all of this" in summary
+    considered, dropped = leads.data["considered"], leads.data["dropped"]
+    assert f"Of {considered:,} records, " in summary
+    # Each record was left out by one criterion, and each criterion is named with its number.
+    assert sum(dropped.values()) == considered
+    assert all(f"{count:,} " in summary for count in dropped.values())
+    assert f"{dropped['place']:,} are not in the place" in summary
+
+
+def test_every_reason_for_leaving_a_record_out_has_its_words(startups):
+    frame = startups.open("crm").load("companies")
+    table = make_table(frame, find_columns(LeadFields(), frame))
+    criteria = LeadCriteria.model_validate(
+        {
+            "places": ["Ohio"],
+            "places_not": ["Utah"],
+            "industries": [["fintech"]],
+            "industries_not": ["health"],
+            "head_count_min": 1,
+            "founded_min": 1900,
+            "founders_min": 1,
+            "batches": ["W21"],
+        }
+    )
+    reasons = {reason for reason, _ in _masks(table, criteria, only_active=True)}
+    assert reasons <= _LOSSES.keys()
+    assert len(reasons) >= 8
 
 
 async def test_a_report_without_leads_before_it_is_refused(listed):
