@@ -22,8 +22,8 @@ MAX_LINE_BYTES = 3 * MAX_INPUT_BYTES
 _MAX_MARKS = 50_000
 """Commas and brackets in one input: about what a parser handles in 10 ms."""
 
-_MAX_TOTAL_MARKS = 2_000_000
-"""The same in all inputs of a request: checking them takes some two seconds."""
+_MAX_TOTAL_MARKS = 4_000_000
+"""The same in all inputs of a request: checking them takes some four seconds."""
 
 _MAX_PROBLEMS = 1_000
 # Larger inputs are checked in a thread: the walk through them would delay other requests.

@@ -89,7 +89,7 @@ def test_what_holds_too_much_together_is_refused():
     line = b'{"a": [' + b"1," * 40_000 + b"1]}\n"
     assert len(lines(line * 10)) == 10
     with pytest.raises(BatchTooRich):
-        lines(line * 60)
+        lines(line * 110)
 
 
 @pytest.mark.parametrize(
