@@ -29,7 +29,7 @@ from api.routes import (
 )
 from api.state import ApiState, state_of
 from domain.errors import ErrorCode, TenantryError
-from persistence.migrate import check_migrated
+from persistence.schema_version import check_migrated
 
 PREFIX = "/api/v1"
 _DESCRIPTION = """

@@ -1,5 +1,8 @@
 """One installation as a command uses it: its settings, its database, its services."""
 
+import json
+import logging
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -7,14 +10,16 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from deployments.embedded.errors import StackStartFailed
 from deployments.embedded.prefect_server import ZONES_FROM_PACKAGE
 from deployments.embedded.specs import POSTGRES, PREFECT, ServiceSpec
 from deployments.embedded.stack import EmbeddedStack, open_stack
 from deployments.settings import Settings, as_environ
 from deployments.wiring import open_database_of, owner_url, role_urls, without_owner
-from persistence.migrate import check_migrated, migrate
+from persistence.schema_version import check_migrated, is_migrated
 from persistence.sessions import Database
 
+_LOG = logging.getLogger("tenantry.installation")
 WORKER = "worker"
 STEWARD = "steward"
 API = "api"
@@ -58,8 +63,7 @@ def open_installation(settings: Settings, *, services: bool, say: Say) -> Genera
         if found.audit_key is None and embedded:
             found = found.model_copy(update={"audit_key": SecretStr(stack.secret("audit"))})
         if embedded:
-            app_url, platform_url = role_urls(found)
-            migrate(owner_url(found), app_url=app_url, platform_url=platform_url)
+            _migrate(found, always=services)
         database = open_database_of(found)
         try:
             if not embedded:
@@ -69,6 +73,40 @@ def open_installation(settings: Settings, *, services: bool, say: Say) -> Genera
             yield Installation(found, database, stack)
         finally:
             database.close()
+
+
+def _migrate(settings: Settings, *, always: bool) -> None:
+    """Bring the embedded database up to date, in a process of its own; commands stay light.
+
+    Args:
+        always: also where nothing is behind, for what is done after all migrations.
+
+    Raises:
+        StackStartFailed: it could not be done.
+    """
+    owner = owner_url(settings)
+    if not always and is_migrated(owner):
+        return
+    app, platform = role_urls(settings)
+    urls = {"owner": owner, "app": app, "platform": platform}
+    shown = {name: url.render_as_string(hide_password=False) for name, url in urls.items()}
+    ended = subprocess.run(
+        [sys.executable, "-m", "persistence.migrate_child"],
+        input=json.dumps(shown),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode == 0:
+        return
+    if ended.stdout:
+        error = json.loads(ended.stdout)
+        raise StackStartFailed(str(error["message"]), hint=str(error["hint"]))
+    _LOG.error("migrating failed: %s", ended.stderr)
+    raise StackStartFailed(
+        "The embedded database could not be brought up to date.",
+        hint="The log says why; start again, or report it.",
+    )
 
 
 def service_spec(name: str, settings: Settings) -> ServiceSpec:

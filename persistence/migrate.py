@@ -22,9 +22,9 @@ from persistence.backup_role import (
     list_tables_to_open,
     open_table,
 )
-from persistence.driver_errors import DatabaseNotMigrated, translate_driver_errors
+from persistence.driver_errors import translate_driver_errors
 from persistence.roles import APP_ROLE, BACKUP_ROLE, PLATFORM_ROLE
-from persistence.sessions import Database
+from persistence.schema_version import head_revision
 
 # Any fixed number: two `migrate` of one database take turns.
 _MIGRATION_LOCK = 0x7E4A47
@@ -144,26 +144,6 @@ def _open_for_backup(connection: Connection, say: Say | None) -> None:
     for table in tables:
         _retry(table, partial(act, partial(open_table, connection, table)))
     _retry(BACKUP_ROLE, partial(act, partial(grant_reading, connection)))
-
-
-def check_migrated(database: Database) -> None:
-    """Make sure that the tables are this code's.
-
-    Raises:
-        DatabaseNotMigrated: they are older, or there are none.
-    """
-    with database.for_platform() as session:
-        found = session.scalar(text("select max(version_num) from alembic_version"))
-    if found is None or str(found) < head_revision():
-        raise DatabaseNotMigrated
-
-
-def head_revision() -> str:
-    """Name the newest revision that this code knows."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise RuntimeError("the package has no migrations")
-    return head
 
 
 def _ensure_roles(connection: Connection, *, app_url: URL, platform_url: URL) -> None:

@@ -19,8 +19,8 @@ from deployments.embedded.processes import end_with_parent
 from deployments.installation import api_argv, api_url
 from deployments.settings import PREFIX, Settings, as_environ
 from deployments.wiring import open_database_of, without_owner
-from persistence.migrate import check_migrated
 from persistence.organizations import OrganizationNotFound
+from persistence.schema_version import check_migrated
 
 
 def api(*, call: Invoked) -> int:

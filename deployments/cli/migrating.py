@@ -17,7 +17,8 @@ from deployments.cli.own_database import (
 )
 from deployments.cli.screen import answers, remarks, show_json
 from deployments.wiring import owner_url, role_urls
-from persistence.migrate import head_revision, migrate, migrate_roles
+from persistence.migrate import migrate, migrate_roles
+from persistence.schema_version import head_revision
 
 # SQLSTATE: insufficient_privilege.
 _NOT_ALLOWED = "42501"

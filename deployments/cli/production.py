@@ -5,7 +5,7 @@ from deployments.cli.own_database import check_database_urls
 from deployments.settings import PREFECT_API_URL
 from deployments.wiring import SettingMissing, open_database_of
 from domain.errors import ErrorCode, Problem
-from persistence.migrate import check_migrated
+from persistence.schema_version import check_migrated
 
 
 def check_can_serve(call: Invocation) -> None:

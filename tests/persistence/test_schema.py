@@ -1,13 +1,19 @@
 """The tables that the code knows are those that the migrations made."""
 
+from pathlib import Path
+
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+import persistence
 from persistence import queue_tables
-from persistence.migrate import check_migrated, head_revision, migrate
+from persistence.migrate import migrate
 from persistence.roles import APP_ROLE, PLATFORM_ROLE, derive_role_url
+from persistence.schema_version import check_migrated, head_revision, is_migrated
 from persistence.tables import Table
 
 
@@ -32,8 +38,25 @@ def test_migrating_again_changes_nothing(database_url):
     assert migrate(database_url, **roles) == migrate(database_url, **roles) == head_revision()
 
 
-def test_a_migrated_database_is_accepted(database):
+def test_a_migrated_database_is_accepted(database, database_url):
     check_migrated(database)
+    assert is_migrated(database_url)
+
+
+def test_an_older_database_or_an_empty_one_is_not(cluster, database_url):
+    with create_engine(database_url, poolclass=NullPool).begin() as connection:
+        connection.execute(text("update alembic_version set version_num = '0001'"))
+    assert not is_migrated(database_url)
+    with create_engine(database_url, poolclass=NullPool).begin() as connection:
+        connection.execute(text("drop table alembic_version"))
+    assert not is_migrated(database_url)
+
+
+def test_the_newest_file_is_the_head_of_the_migrations():
+    config = Config()
+    config.set_main_option("script_location", str(Path(persistence.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == head_revision()
 
 
 def test_times_come_back_in_utc(database):

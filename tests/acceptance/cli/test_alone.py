@@ -81,9 +81,9 @@ def test_completion_is_installed_for_a_shell(bare: Tenantry, shell: str, tmp_pat
     assert "idempotency-key" in text
 
 
-def test_a_list_loads_neither_prefect_nor_pandas(first_use: Tenantry):
+def test_a_list_loads_neither_prefect_nor_pandas_nor_what_migrates(first_use: Tenantry):
     loaded = imported_by("executions", "list", "--json", home=first_use.home)
-    assert loaded & {"prefect", "pandas"} == set()
+    assert loaded & {"prefect", "pandas", "alembic"} == set()
 
 
 def test_a_newcomer_has_an_organization(first_use: Tenantry):
