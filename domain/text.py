@@ -117,7 +117,8 @@ class Suggester:
             key,
             list(self._compared),
             scorer=Indel.normalized_similarity,
-            score_cutoff=self._min_likeness,
+            # A little less: rounded otherwise, it would leave out what is exactly as like.
+            score_cutoff=self._min_likeness - 1e-6,
             limit=_CANDIDATES,
         )
         matches = difflib.get_close_matches(

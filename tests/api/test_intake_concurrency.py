@@ -308,7 +308,8 @@ def test_a_crowd_loses_doubles_and_miscounts_nothing(
         for job in jobs:
             job.result()
     assert Counter(answer.status for answer in crowd.answers) == {202: requests}
-    assert set(crowd.cancels) <= {202, 409}
+    # 200: it was cancelled by then.
+    assert set(crowd.cancels) <= {200, 202, 409}
     assert workers.met.is_set()
     own = {org_id: [a for a in crowd.answers if a.org_id == org_id] for org_id in org_ids}
     ids = {org_id: check_organization(database, org_id, own[org_id]) for org_id in org_ids}

@@ -75,7 +75,7 @@ def test_what_prefect_fires_an_hour_early_is_refused_with_a_sentence(
 ):
     schedule = plan(database, workflow, "30 2 * * *")
     early = made_by_prefect(schedule, SPRING - timedelta(minutes=30))
-    refused = adopt_flow_run(database, early, worker="w", lease_s=60)
+    refused = adopt_flow_run(database, early, worker="w", lease_s=60, agent_types=["probe"])
     assert isinstance(refused, Refusal)
     assert "does not fire at 01:30" in refused.message
     assert executions(database) == []
@@ -100,7 +100,7 @@ def test_a_tick_that_prefect_and_the_steward_fire_makes_one_execution(
     if steward_is_first:
         assert ticks.fire(database, now=SPRING) == 1
     for _ in range(2):
-        adopted = adopt_flow_run(database, flow_run, worker="w", lease_s=60)
+        adopted = adopt_flow_run(database, flow_run, worker="w", lease_s=60, agent_types=["probe"])
         assert isinstance(adopted, Queued)
     assert ticks.fire(database, now=SPRING) == 0
     (only,) = executions(database)
@@ -122,7 +122,7 @@ def test_a_run_that_is_given_a_parameter_is_refused_and_its_value_not_repeated(
     database: Database, workflow: Workflow, parameters: dict[str, str]
 ):
     pressed = FlowRun(flow_id=uuid4(), deployment_id=DEPLOYMENT, parameters=parameters)
-    refused = adopt_flow_run(database, pressed, worker="w", lease_s=60)
+    refused = adopt_flow_run(database, pressed, worker="w", lease_s=60, agent_types=["probe"])
     assert isinstance(refused, Refusal)
     assert "takes no parameter" in refused.message
     assert "Berlin" not in refused.message

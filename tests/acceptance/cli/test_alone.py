@@ -96,6 +96,10 @@ def test_migrating_the_embedded_database_needs_nothing(first_use: Tenantry):
 
 
 def test_ctrl_c_leaves_an_execution_in_the_queue_and_says_how_to_find_it(first_use: Tenantry):
+    first_use.ask("connectors", "set", "crm", "-f", "-", given="kind: dataset")
+    companies = first_use.home.parent / "companies.csv"
+    companies.write_text("name,industry\nCommerzbank,Banking\n")
+    first_use.ask("data", "load", "companies", str(companies))
     first_use.ask("workflows", "create", "-f", "-", given=SEARCH)
     with first_use.start("run", "lead-search") as process:
         assert process.stderr is not None

@@ -88,7 +88,7 @@ def test_a_definition_of_the_command_line_is_valid_for_the_api(up: Up):
     answer = httpx.post(
         f"{up.addresses['api']}/workflows/validate", content=SEARCH, headers=headers, timeout=30
     )
-    assert answer.json() == {"valid": True, "problems": []}
+    assert answer.json() == {"valid": True, "problems": [], "warnings": []}
 
 
 def test_an_archived_workflow_is_neither_run_nor_scheduled(up: Up):
