@@ -67,6 +67,7 @@ def audit_document(item: ChainedEntry) -> JsonObject:
         "action": entry.action,
         "resource_type": entry.resource_type,
         "resource_id": entry.resource_id,
+        "execution_id": entry.execution_id,
         "success": entry.success,
         "error_message": entry.error_message,
         "details": entry.details,

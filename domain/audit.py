@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from domain.ids import AuditId, OrgId
 from domain.json_data import JsonObject
 
+FORMAT = 2
+"""What new entries' seals cover: the execution that they name as well, which format 1 lacks."""
 GENESIS = bytes(32)
 """`prev_hash` of an organization's first entry."""
 
@@ -28,6 +30,8 @@ class AuditEntry:
     error_message: str | None = None
     ip_address: str | None = None
     user_agent: str | None = None
+    execution_id: str | None = None
+    """The execution that it is about, where the resource is another thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,7 @@ class ChainedEntry:
     prev_hash: bytes
     hash: bytes
     entry: AuditEntry
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,26 @@ class Verification:
 
 
 def entry_hash(
-    key: bytes, *, id: AuditId, org_id: OrgId, seq: int, prev_hash: bytes, entry: AuditEntry
+    key: bytes,
+    *,
+    id: AuditId,
+    org_id: OrgId,
+    seq: int,
+    prev_hash: bytes,
+    entry: AuditEntry,
+    format: int = FORMAT,
 ) -> bytes:
     """Compute an entry's HMAC-SHA256 over all its fields, its place and its predecessor.
+
+    In format 1 no execution is named; in format 2 it is, after the format itself.
 
     The text under the HMAC is JSON with sorted keys and no spaces; times are UTC with
     microseconds, which is what Postgres keeps.
     """
+    named = [] if format == 1 else [format, entry.execution_id]
     body = json.dumps(
         [
+            *named,
             org_id,
             seq,
             prev_hash.hex(),
@@ -138,8 +154,18 @@ def _fault(key: bytes, row: ChainedEntry, *, expected: int, previous: bytes) -> 
         return "the entry was removed"
     if row.seq < expected:
         return "the entry's place is taken twice: it was inserted"
+    if row.format not in (1, FORMAT):
+        return f"the entry says that it is of format {row.format}, which is not known here"
+    if row.format == 1 and row.entry.execution_id is not None:
+        return "the entry was changed: one of format 1 names no execution"
     wanted = entry_hash(
-        key, id=row.id, org_id=row.org_id, seq=row.seq, prev_hash=row.prev_hash, entry=row.entry
+        key,
+        id=row.id,
+        org_id=row.org_id,
+        seq=row.seq,
+        prev_hash=row.prev_hash,
+        entry=row.entry,
+        format=row.format,
     )
     if not hmac.compare_digest(wanted, row.hash):
         return "the entry was changed or inserted: its seal does not fit its content"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from domain.execution_ends import END_ACTIONS, EXECUTED, end_action
 from domain.executions import FINAL, ExecutionStatus
 from domain.ids import OrgId, RunId
 from domain.runs import TERMINAL, RunState, StateType
@@ -182,23 +183,16 @@ def compare_counters(
     )
 
 
-def end_action(status: ExecutionStatus) -> str:
-    """Name the audit entry of an execution's end."""
-    return f"execution.{status.value.lower()}"
-
-
-END_ACTIONS = frozenset(end_action(status) for status in FINAL)
-
-
 def compare_audit(
     org_id: OrgId, execution_id: str, *, status: ExecutionStatus, actions: Collection[str]
 ) -> Drift | None:
     """Compare a final execution with the ends of it that are in the audit trail.
 
     Args:
-        actions: of all its entries; those that are no ends do not count.
+        actions: of all its entries, an end as `end_action` names it whatever its form; those that
+            are no ends do not count.
     """
-    ends = sorted(action for action in actions if action in END_ACTIONS)
+    ends = sorted(action for action in actions if action in END_ACTIONS or action == EXECUTED)
     if ends == [end_action(status)]:
         return None
     return Drift(

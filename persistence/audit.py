@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, or_, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from domain.audit import (
+    FORMAT,
     GENESIS,
     AuditEntry,
     ChainedEntry,
@@ -54,6 +55,7 @@ def add_audit(session: OrgSession, entries: Sequence[AuditEntry]) -> None:
             "user_agent": origin.user_agent,
             "seq": head.seq,
             "hash": head.hash.hex(),
+            "format": FORMAT,
             "last_seq": seq,
             "last_hash": previous,
             "rows": json.dumps(rows, ensure_ascii=False, allow_nan=False),
@@ -84,17 +86,19 @@ def note_act(session: OrgSession, action: str, id: str, details: JsonObject | No
 _APPEND = text("""
 with added as (
     insert into audit_logs (id, org_id, user_id, action, resource_type, resource_id, details,
-        ip_address, user_agent, success, error_message, timestamp, seq, prev_hash, hash)
+        ip_address, user_agent, success, error_message, timestamp, execution_id, format, seq,
+        prev_hash, hash)
     select id, :org_id, user_id, action, resource_type, resource_id, details,
         cast(:ip_address as text), cast(:user_agent as text), success, error_message, timestamp,
-        cast(:seq as bigint) + number,
+        execution_id, cast(:format as smallint), cast(:seq as bigint) + number,
         decode(coalesce(lag(hash) over (order by number), cast(:hash as text)), 'hex'),
         decode(hash, 'hex')
     from rows from (json_to_recordset(cast(:rows as json)) as (
         id text, user_id text, action text, resource_type text, resource_id text, details json,
-        success boolean, error_message text, timestamp timestamptz, hash text
+        success boolean, error_message text, timestamp timestamptz, execution_id text,
+        hash text
     )) with ordinality as given(id, user_id, action, resource_type, resource_id, details, success,
-        error_message, timestamp, hash, number)
+        error_message, timestamp, execution_id, hash, number)
 )
 update audit_heads set seq = :last_seq, hash = :last_hash where org_id = :org_id
 """)
@@ -111,6 +115,7 @@ def _to_row(id: AuditId, entry: AuditEntry, hash: bytes) -> JsonObject:
         "success": entry.success,
         "error_message": entry.error_message,
         "timestamp": entry.timestamp.isoformat(),
+        "execution_id": entry.execution_id,
         "hash": hash.hex(),
     }
 
@@ -121,8 +126,16 @@ def list_audit(
     """List the newest entries first, of one resource or of all."""
     query = select(AuditRow).order_by(AuditRow.seq.desc()).limit(limit)
     if resource_id is not None:
-        query = query.where(AuditRow.resource_id == resource_id)
+        query = query.where(is_about(resource_id))
     return [to_entry(row) for row in session.scalars(query)]
+
+
+def is_about(resource_id: str) -> ColumnElement[bool]:
+    """Select the entries of a resource; of an execution also those that only name it."""
+    own = AuditRow.resource_id == resource_id
+    if not resource_id.startswith("exec_"):
+        return own
+    return or_(own, AuditRow.execution_id == resource_id)
 
 
 def verify_audit(session: OrgSession) -> Verification:
@@ -174,6 +187,7 @@ def to_entry(row: AuditRow) -> ChainedEntry:
         seq=row.seq,
         prev_hash=row.prev_hash,
         hash=row.hash,
+        format=row.format,
         entry=AuditEntry(
             action=row.action,
             resource_type=row.resource_type,
@@ -185,5 +199,6 @@ def to_entry(row: AuditRow) -> ChainedEntry:
             error_message=row.error_message,
             ip_address=row.ip_address,
             user_agent=row.user_agent,
+            execution_id=row.execution_id,
         ),
     )

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from domain.audit import ChainedEntry
-from persistence.audit import to_entry
+from domain.execution_ends import EXECUTED, STATUS_BY_END
+from persistence.audit import is_about, to_entry
 from persistence.sessions import OrgSession
 from persistence.tables import AuditHeadRow, AuditRow
 
@@ -57,14 +58,14 @@ def get_audit_end(session: OrgSession) -> int:
 
 
 def _where(query: Select[tuple[AuditRow]], wanted: AuditFilter) -> Select[tuple[AuditRow]]:
-    for column, value in (
-        (AuditRow.action, wanted.action),
-        (AuditRow.resource_type, wanted.resource_type),
-        (AuditRow.resource_id, wanted.resource_id),
-        (AuditRow.user_id, wanted.user_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
+    if wanted.action is not None:
+        query = query.where(_is_of(wanted.action))
+    if wanted.resource_type is not None:
+        query = query.where(_is_of_type(wanted.resource_type))
+    if wanted.resource_id is not None:
+        query = query.where(is_about(wanted.resource_id))
+    if wanted.user_id is not None:
+        query = query.where(AuditRow.user_id == wanted.user_id)
     if wanted.success is not None:
         # Written so that the index of refused entries is found.
         query = query.where(AuditRow.success if wanted.success else ~AuditRow.success)
@@ -73,6 +74,22 @@ def _where(query: Select[tuple[AuditRow]], wanted: AuditFilter) -> Select[tuple[
     if wanted.until is not None:
         query = query.where(AuditRow.timestamp < wanted.until)
     return query
+
+
+def _is_of(action: str) -> ColumnElement[bool]:
+    # An execution's end is written in one of two forms, and asked for in either.
+    if action == EXECUTED:
+        return AuditRow.action.in_([EXECUTED, *STATUS_BY_END])
+    status = STATUS_BY_END.get(action)
+    if status is None:
+        return AuditRow.action == action
+    said = AuditRow.details["status"].as_string() == status.value
+    return or_(AuditRow.action == action, and_(AuditRow.action == EXECUTED, said))
+
+
+def _is_of_type(resource_type: str) -> ColumnElement[bool]:
+    own = AuditRow.resource_type == resource_type
+    return or_(own, AuditRow.execution_id.is_not(None)) if resource_type == "execution" else own
 
 
 def _rows(session: OrgSession, query: Select[tuple[AuditRow]]) -> Iterator[AuditRow]:

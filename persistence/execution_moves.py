@@ -14,6 +14,7 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, case, func, literal, or_, text, update
 
 from domain.audit import AuditEntry
+from domain.execution_ends import make_end_entry
 from domain.executions import ExecutionError, ExecutionStatus, sources
 from domain.ids import ExecutionId, RunId, WorkflowId
 from domain.json_data import JsonObject, JsonValue
@@ -183,20 +184,18 @@ def finish_executions(
         },
     ).all()
     _count(session, [(WorkflowId(r.workflow_id), ExecutionStatus(r.status)) for r in rows])
-    entries: list[AuditEntry] = []
-    for row in sorted(rows, key=lambda row: row.id):
-        details: JsonObject = {"error_code": row.error_code} if row.error_code else {}
-        entries.append(
-            _entry(
-                row.status.lower(),
-                row.id,
-                row.requested_by,
-                row.completed_at,
-                details,
-                success=row.status == ExecutionStatus.COMPLETED.value,
-                error=row.error,
-            )
+    entries = [
+        make_end_entry(
+            row.id,
+            row.workflow_id,
+            status=ExecutionStatus(row.status),
+            at=row.completed_at,
+            user_id=row.requested_by,
+            error=row.error,
+            error_code=row.error_code,
         )
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
     add_audit(session, entries)
     log_when_committed(
         session,
@@ -330,17 +329,13 @@ def _entry(
     user_id: str | None,
     at: datetime,
     details: JsonObject,
-    *,
-    success: bool = True,
-    error: str | None = None,
 ) -> AuditEntry:
     return AuditEntry(
         action=f"execution.{what}",
         resource_type="execution",
         resource_id=execution_id,
-        success=success,
+        success=True,
         timestamp=at,
         user_id=user_id,
         details=details,
-        error_message=error,
     )

@@ -2,17 +2,15 @@
 
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import and_, or_, select, text
 
-from domain.audit import AuditEntry
 from domain.drift import (
-    END_ACTIONS,
     Counters,
     Drift,
     compare_audit,
     compare_counters,
-    end_action,
 )
+from domain.execution_ends import END_ACTIONS, EXECUTED, make_end_entry
 from domain.executions import FINAL, ExecutionStatus
 from domain.ids import ExecutionId, WorkflowId
 from persistence.audit import add_audit
@@ -38,12 +36,19 @@ having (w.execution_count, w.success_count, w.failure_count, w.cancelled_count)
 order by w.id
 """)
 _ENDS = """
-select e.id, e.status, array_remove(array_agg(a.action), null) as actions
+select e.id, e.status, array_remove(array_agg(a.said), null) as actions
 from executions e
-left join audit_logs a on a.org_id = e.org_id and a.resource_id = e.id and a.action = any(:ends)
+left join (
+    select org_id, resource_id as execution_id, action as said
+    from audit_logs where action = any(:ends)
+    union all
+    select org_id, execution_id,
+        coalesce('execution.' || lower(details ->> 'status'), action) as said
+    from audit_logs where execution_id is not null and action = :executed
+) a on a.org_id = e.org_id and a.execution_id = e.id
 where e.completed_at is not null {range}
 group by e.id, e.status
-having count(a.id) <> 1 or min(a.action) <> 'execution.' || lower(e.status)
+having count(a.said) <> 1 or min(a.said) <> 'execution.' || lower(e.status)
 order by e.id limit :limit
 """
 _ALL_ENDS = text(_ENDS.format(range=""))
@@ -92,7 +97,11 @@ def find_audit_drift(
         since: only executions that moved since then; `None`: all, which takes long.
     """
     session.execute(_PATIENCE)
-    values: dict[str, object] = {"ends": sorted(END_ACTIONS), "limit": limit}
+    values: dict[str, object] = {
+        "ends": sorted(END_ACTIONS),
+        "executed": EXECUTED,
+        "limit": limit,
+    }
     statement = _ALL_ENDS
     if since is not None:
         statement, values["since"] = _RECENT_ENDS, since
@@ -128,20 +137,25 @@ def add_missing_end(session: OrgSession, execution_id: ExecutionId) -> bool:
     status = ExecutionStatus(row.status)
     known = session.scalar(
         select(AuditRow.id)
-        .where(AuditRow.resource_id == execution_id, AuditRow.action.in_(END_ACTIONS))
+        .where(
+            or_(
+                and_(AuditRow.resource_id == execution_id, AuditRow.action.in_(END_ACTIONS)),
+                and_(AuditRow.execution_id == execution_id, AuditRow.action == EXECUTED),
+            )
+        )
         .limit(1)
     )
     if known is not None or status not in FINAL or row.completed_at is None:
         return False
-    entry = AuditEntry(
-        action=end_action(status),
-        resource_type="execution",
-        resource_id=execution_id,
-        success=status is ExecutionStatus.COMPLETED,
-        timestamp=row.completed_at,
+    entry = make_end_entry(
+        execution_id,
+        row.workflow_id,
+        status=status,
+        at=row.completed_at,
         user_id=row.requested_by,
-        details={"added_by": "drift check"},
-        error_message=row.error,
+        error=row.error,
+        error_code=row.error_code,
+        added_by="drift check",
     )
     add_audit(session, [entry])
     return True

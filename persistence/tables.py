@@ -299,6 +299,8 @@ class AuditRow(Table):
     success: Mapped[bool]
     error_message: Mapped[str | None]
     timestamp: Mapped[datetime]
+    execution_id: Mapped[str | None]
+    format: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     seq: Mapped[int] = mapped_column(BigInteger)
     prev_hash: Mapped[bytes]
     hash: Mapped[bytes]

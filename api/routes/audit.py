@@ -48,6 +48,10 @@ class AuditRecord(BaseModel):
     action: str = Field(examples=["execution.created"])
     resource_type: str = Field(examples=["execution"])
     resource_id: str | None = Field(examples=["exec_01jd3m3k7e9c5v2x8w4z6a1b0d"])
+    execution_id: str | None = Field(
+        description="The execution that it is about, where the resource is its workflow.",
+        examples=[None],
+    )
     user_id: str | None = Field(examples=["user_anna"])
     success: bool
     error_message: str | None = Field(examples=[None])
@@ -56,6 +60,10 @@ class AuditRecord(BaseModel):
     user_agent: str | None = Field(examples=["curl/8.5.0"])
     prev_hash: str = Field(
         description="The hash of the entry before it, as hex digits.", examples=["0b7d2846" * 8]
+    )
+    format: int = Field(
+        description="What the hash covers: 2 names the execution as well, 1 (older) does not.",
+        examples=[2],
     )
     hash: str = Field(
         description="HMAC-SHA256 over the entry and `prev_hash`, as hex digits.",
@@ -73,6 +81,7 @@ class AuditRecord(BaseModel):
             action=entry.action,
             resource_type=entry.resource_type,
             resource_id=entry.resource_id,
+            execution_id=entry.execution_id,
             user_id=entry.user_id,
             success=entry.success,
             error_message=entry.error_message,
@@ -80,6 +89,7 @@ class AuditRecord(BaseModel):
             ip_address=entry.ip_address,
             user_agent=entry.user_agent,
             prev_hash=chained.prev_hash.hex(),
+            format=chained.format,
             hash=chained.hash.hex(),
         )
 

@@ -36,8 +36,8 @@ select
         where a.status = 'COMPLETED'),
     (select count(*) from audit_logs l join done on done.id = l.resource_id
         where l.action = 'execution.started'),
-    (select count(*) from audit_logs l join done on done.id = l.resource_id
-        where l.action = 'execution.completed'),
+    (select count(*) from audit_logs l join done on done.id = l.execution_id
+        where l.action = 'workflow.executed' and l.success),
     (select count(*) from (select unnest(execution_ids) as id, unnest(statuses) as status
         from events) v join done using (id) where v.status = 'COMPLETED')
 """

@@ -132,4 +132,4 @@ def test_a_run_that_is_lost_in_the_middle_of_an_agent_crashes_once_and_waits_aga
         with database.org(ACME) as session:
             actions = [item.entry.action for item in list_audit(session, resource_id=id)]
         assert actions.count("execution.requeued") == 1
-        assert actions.count("execution.completed") == 1
+        assert actions.count("workflow.executed") == 1

@@ -59,7 +59,7 @@ def check_all_ended_once(database: Database, executions: list[Execution]) -> Non
         assert verify_audit(session).ok
     assert found.execution_count == found.success_count == len(executions)
     ends = Counter(
-        item.entry.resource_id for item in entries if item.entry.action == "execution.completed"
+        item.entry.execution_id for item in entries if item.entry.action == "workflow.executed"
     )
     assert ends == Counter(e.id for e in executions)
     for execution in executions:

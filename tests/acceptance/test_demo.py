@@ -92,7 +92,7 @@ def test_the_statistics_and_the_audit_trail_fit(first):
     assert [row["action"] for row in first["audit"]] == [
         "execution.created",
         "execution.started",
-        "execution.completed",
+        "workflow.executed",
     ]
     assert all(row["success"] and row["user_id"] == "user_admin" for row in first["audit"])
     assert first["audit_verified"] is True
@@ -115,7 +115,7 @@ def test_the_workflow_with_the_missing_table_fails_in_plain_words(first):
     assert execution["error_hint"]
     assert failed["statistics"]["execution_count"] == failed["statistics"]["failure_count"] == 1
     last = failed["audit"][-1]
-    assert (last["action"], last["success"]) == ("execution.failed", False)
+    assert (last["action"], last["success"]) == ("workflow.executed", False)
     assert last["error_message"] == execution["error"]
 
 

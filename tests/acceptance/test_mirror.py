@@ -95,18 +95,14 @@ def check_books(database: Database, workflow: Workflow, executions: list[Executi
     assert found.execution_count == len(executions) == 60
     assert found.success_count == counted[ExecutionStatus.COMPLETED]
     assert found.failure_count == counted[ExecutionStatus.FAILED]
-    ends = [
-        item.entry
-        for item in entries
-        if item.entry.action in ("execution.completed", "execution.failed")
-    ]
-    assert Counter(e.resource_id for e in ends) == Counter(e.id for e in executions)
+    ends = [item.entry for item in entries if item.entry.action == "workflow.executed"]
+    assert Counter(e.execution_id for e in ends) == Counter(e.id for e in executions)
     by_id = {execution.id: execution for execution in executions}
     for end in ends:
-        execution = by_id[ExecutionId(str(end.resource_id))]
+        execution = by_id[ExecutionId(str(end.execution_id))]
         assert end.success == (execution.status is ExecutionStatus.COMPLETED)
         assert end.timestamp == execution.completed_at
-        assert end.action == f"execution.{execution.status.value.lower()}"
+        assert end.details["status"] == execution.status.value
 
 
 def check_effects(path: str, executions: list[Execution]) -> None:
@@ -143,7 +139,8 @@ def forget_what_the_mirror_wrote(superuser: URL) -> None:
     statements = (
         "set local session_replication_role = replica",
         "delete from run_states",
-        "delete from audit_logs where action <> 'execution.created' and action like 'execution.%'",
+        "delete from audit_logs where action = 'workflow.executed'"
+        " or action like 'execution.%' and action <> 'execution.created'",
         "update audit_heads h set (seq, hash) = (select seq, hash from audit_logs a"
         " where a.org_id = h.org_id order by seq desc limit 1)",
         "update runs set prefect_state_id = null, prefect_state_type = null,"

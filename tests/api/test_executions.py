@@ -51,7 +51,9 @@ def state(kind=StateType.RUNNING) -> RunState:
 
 
 def actions(database, execution_id) -> list[str]:
-    query = text("select action from audit_logs where resource_id = :id order by seq")
+    query = text(
+        "select action from audit_logs where :id in (resource_id, execution_id) order by seq"
+    )
     with database.org(ACME) as session:
         return list(session.scalars(query, {"id": execution_id}))
 

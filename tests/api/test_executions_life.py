@@ -114,14 +114,14 @@ def test_one_that_waits_is_cancelled_at_once(database, admin, workflow):
     assert actions(database, id) == [
         "execution.created",
         "execution.cancel_requested",
-        "execution.cancelled",
+        "workflow.executed",
     ]
     with database.for_platform() as session:
         assert claim_run(session, worker="w", lease_s=60) is None
     assert admin.get(f"/executions/{id}/timeline").json()["items"][1]["user_id"] == ADMIN
     again = admin.post(f"/executions/{id}/cancel")
     assert (again.status_code, again.json()) == (200, answer.json())
-    assert actions(database, id).count("execution.cancelled") == 1
+    assert actions(database, id).count("workflow.executed") == 1
 
 
 def test_one_that_has_completed_cannot_be_cancelled(database, admin, workflow):

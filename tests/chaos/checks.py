@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import pairwise
 from typing import TypeVar
 
-from domain.drift import END_ACTIONS, end_action
 from domain.errors import ErrorCode
+from domain.execution_ends import END_ACTIONS, end_action
 from domain.executions import FINAL, ExecutionStatus
 from tests.chaos.agents import Effect
 from tests.chaos.evidence import Evidence, ExecutionFact

@@ -137,8 +137,11 @@ def read_executions(connection: psycopg.Connection[Any]) -> list[ExecutionFact]:
 def read_audit(connection: psycopg.Connection[Any]) -> list[AuditFact]:
     """Read what the trails say about executions, each organization's in its order."""
     rows = connection.execute("""
-        select org_id, seq, resource_id, action from audit_logs
-        where resource_type = 'execution' order by org_id, seq
+        select org_id, seq, coalesce(execution_id, resource_id),
+            case when execution_id is null then action
+                else 'execution.' || lower(details ->> 'status') end
+        from audit_logs where resource_type = 'execution' or action = 'workflow.executed'
+        order by org_id, seq
     """).fetchall()
     return [AuditFact(*row) for row in rows]
 

@@ -47,7 +47,7 @@ def test_a_whole_batch_is_counted(written: tuple[psycopg.Connection[Any], str]):
     ("damage", "what"),
     [
         ("delete from agent_runs where id = (select min(id) from agent_runs)", "agent runs"),
-        ("delete from audit_logs where action = 'execution.completed'", "audit rows of ends"),
+        ("delete from audit_logs where action = 'workflow.executed'", "audit rows of ends"),
         ("delete from audit_logs where action = 'execution.started'", "audit rows of starts"),
         ("delete from events where 'COMPLETED' = any(statuses)", "events of ends"),
         (

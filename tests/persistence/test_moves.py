@@ -82,7 +82,7 @@ def test_a_whole_life_is_counted_once_and_audited(database):
     assert actions(database, execution.id) == [
         "execution.created",
         "execution.started",
-        "execution.completed",
+        "workflow.executed",
     ]
 
 

@@ -157,7 +157,7 @@ def test_an_end_without_its_entry_gets_one_that_says_when_it_was_added(
     execution = queue(database, ACME, simple_workflow(database, ACME))
     finish(database, execution)
     as_superuser(
-        "delete from audit_logs where action = 'execution.completed'",
+        "delete from audit_logs where action = 'workflow.executed'",
         "update audit_heads h set (seq, hash) = (select seq, hash from audit_logs a "
         "where a.org_id = h.org_id order by seq desc limit 1)",
     )
@@ -170,15 +170,20 @@ def test_an_end_without_its_entry_gets_one_that_says_when_it_was_added(
     with database.org(ACME, snapshot=True) as session:
         entries = list_audit(session, resource_id=execution.id)
         assert verify_audit(session).ok
-    assert [e.entry.action for e in entries] == ["execution.completed", "execution.created"]
-    assert entries[0].entry.details == {"added_by": "drift check"}
+    assert [e.entry.action for e in entries] == ["workflow.executed", "execution.created"]
+    assert entries[0].entry.details == {
+        "execution_id": execution.id,
+        "status": "COMPLETED",
+        "added_by": "drift check",
+    }
 
 
 def test_an_end_with_another_entry_is_left_to_a_person(database, as_superuser):
     execution = queue(database, ACME, simple_workflow(database, ACME))
     finish(database, execution)
     as_superuser(
-        "update audit_logs set action = 'execution.failed' where action like '%.completed'"
+        'update audit_logs set details = \'{"status": "FAILED"}\''
+        " where action = 'workflow.executed'"
     )
     (found,) = find_table_drift(database, since=None)
     assert found.kind is DriftKind.AUDIT_REPEATED

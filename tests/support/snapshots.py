@@ -15,8 +15,10 @@ select id, execution_count, success_count, failure_count, cancelled_count
 from workflows order by id
 """
 AUDIT = """
-select resource_id, action, success, error_message, timestamp, details::text from audit_logs
-where action like 'execution.%' order by resource_id, action
+select resource_id, execution_id, action, success, error_message, timestamp, details::text
+from audit_logs
+where action like 'execution.%' or action = 'workflow.executed'
+order by coalesce(execution_id, resource_id), action
 """
 RUNS = """
 select id, prefect_state_id, prefect_state_type, prefect_state_name, started_at,

@@ -7,7 +7,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.drift import (
-    END_ACTIONS,
     GRACE,
     Counters,
     DriftKind,
@@ -15,8 +14,8 @@ from domain.drift import (
     compare_audit,
     compare_counters,
     compare_run,
-    end_action,
 )
+from domain.execution_ends import END_ACTIONS, EXECUTED, end_action
 from domain.executions import FINAL, ExecutionStatus
 from domain.ids import OrgId, RunId
 from domain.runs import TERMINAL, Ending, RunState, StateType, closing_type, read_history
@@ -178,11 +177,11 @@ def test_counters_drift_exactly_when_they_differ(kept, counted):
 
 @given(
     st.sampled_from(sorted(FINAL)),
-    st.lists(st.sampled_from([*sorted(END_ACTIONS), "execution.started"]), max_size=4),
+    st.lists(st.sampled_from([*sorted(END_ACTIONS), "execution.started", EXECUTED]), max_size=4),
 )
 def test_an_end_is_audited_once_and_as_what_it_was(status, actions):
     drift = compare_audit(ACME, "exec_1", status=status, actions=actions)
-    found = [action for action in actions if action in END_ACTIONS]
+    found = [action for action in actions if action in END_ACTIONS or action == EXECUTED]
     if found == [end_action(status)]:
         assert drift is None
     elif found:
