@@ -178,17 +178,17 @@ async def publish_due(client: PrefectClient, database: Database) -> bool:
     due = await asyncio.to_thread(read)
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def publish(each: Publication) -> httpx.HTTPError | None:
+    async def publish(each: Publication) -> tuple[Publication, httpx.HTTPError | None]:
         async with room:
-            return await _publish_one(client, database, each)
+            return each, await _publish_one(client, database, each)
 
     failed: list[tuple[Publication, httpx.HTTPError]] = []
-    results = await asyncio.gather(*map(publish, due), return_exceptions=True)
-    for each, result in zip(due, results, strict=True):
+    for result in await asyncio.gather(*map(publish, due), return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-        if result is not None:
-            failed.append((each, result))
+        each, failure = result
+        if failure is not None:
+            failed.append((each, failure))
     if failed and not await _is_ready(client):
         raise failed[0][1]
     for each, error in failed:

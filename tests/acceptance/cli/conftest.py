@@ -73,6 +73,8 @@ class Tenantry:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        # Of the terminal that the tests run in.
+        clean.pop("COLUMNS", None)
         return subprocess.Popen(
             [EXECUTABLE, *arguments],
             env={**clean, "TENANTRY_HOME": str(self.home), **self.environ},
