@@ -23,6 +23,7 @@ from persistence.queue_heads import (
     lock_heads,
     refresh_heads,
     sweep_heads,
+    tells_of_waiting,
     write_heads,
 )
 from persistence.queue_survey import Candidate, survey
@@ -118,6 +119,7 @@ class Claim:
         self._rules, self._time = rules, state.time
         self._plan = FairPlan([], {}, {}, self._room, state.time, rules)
         self._seen: dict[OrgId, Candidate] = {}
+        self._reads = 0
         self._frontier: tuple[int, float] | None = None
         self._lines: dict[OrgId, list[WaitingLine]] = {}
         self._after: dict[OrgId, str | None] = {}
@@ -132,7 +134,7 @@ class Claim:
     def run(self) -> list[ClaimedRun]:
         """Choose, take and write; nothing is committed."""
         self._read_more()
-        if not self._seen and sweep_heads(self._session):
+        if not self._seen and not tells_of_waiting(self._session) and sweep_heads(self._session):
             self._read_more()
         while (pick := self._choose()) is not None:
             self._take(pick)
@@ -151,7 +153,9 @@ class Claim:
     def _read_more(self) -> None:
         """Lock the heads that come next, and take their lines into the plan."""
         is_first = not self._plan.orgs
-        most = 2 * max(_FEWEST_READ, self._claimant.free_runs)
+        # Each time twice as many: nothing of what was read may start, so that may go on for long.
+        most = (2 << self._reads) * max(_FEWEST_READ, self._claimant.free_runs)
+        self._reads += 1
         found, others = survey(
             self._session,
             self._rules,

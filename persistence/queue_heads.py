@@ -90,6 +90,13 @@ select w.id, w.max_running, w.max_batch, w.paused_at is not null as is_paused,
         as running
 from workflows w where w.id = any(:ids)
 """)
+_PRIORITIES = range(1, 6)
+_FIRSTS = ", ".join(
+    f"min(l.since_s) filter (where l.priority = {n}) as first_{n}" for n in _PRIORITIES
+)
+_IS_LATE = " or ".join(
+    f"coalesce(w.first_{n} < coalesce(h.first_{n}, 'infinity'), false)" for n in _PRIORITIES
+)
 _TRY_LOCK = text("""
 select org_id from unnest(cast(:ids as text[])) as o(org_id)
 where pg_try_advisory_xact_lock(:class, hashtext(org_id))
@@ -100,11 +107,7 @@ update queue_heads h set first_1 = x.first_1, first_2 = x.first_2, first_3 = x.f
     taken = case when x.lines = 0 then 0 else h.taken end
 from (
     select o.org_id, count(l.org_id) as lines,
-        min(l.since_s) filter (where l.priority = 1) as first_1,
-        min(l.since_s) filter (where l.priority = 2) as first_2,
-        min(l.since_s) filter (where l.priority = 3) as first_3,
-        min(l.since_s) filter (where l.priority = 4) as first_4,
-        min(l.since_s) filter (where l.priority = 5) as first_5
+        {_FIRSTS}
     from unnest(cast(:ids as text[]), cast(:after as text[])) as o(org_id, after)
         left join lateral ({_LINES_OF}) l on true
     group by o.org_id
@@ -115,31 +118,24 @@ where h.org_id = x.org_id and x.lines < :most
 _LATE = text(f"""
 select w.* from (
         select o.org_id,
-            min(l.since_s) filter (where l.priority = 1) as first_1,
-            min(l.since_s) filter (where l.priority = 2) as first_2,
-            min(l.since_s) filter (where l.priority = 3) as first_3,
-            min(l.since_s) filter (where l.priority = 4) as first_4,
-            min(l.since_s) filter (where l.priority = 5) as first_5
+            {_FIRSTS}
         from (select id as org_id, null::text as after from organizations) o
             cross join lateral ({_LINES_OF}) l
         group by o.org_id
     ) w left join queue_heads h using (org_id)
 where h.org_id is null
-    or coalesce(w.first_1 < coalesce(h.first_1, 'infinity'), false)
-    or coalesce(w.first_2 < coalesce(h.first_2, 'infinity'), false)
-    or coalesce(w.first_3 < coalesce(h.first_3, 'infinity'), false)
-    or coalesce(w.first_4 < coalesce(h.first_4, 'infinity'), false)
-    or coalesce(w.first_5 < coalesce(h.first_5, 'infinity'), false)
+    or {_IS_LATE}
 order by w.org_id
 """)
+_TELLS_OF_WAITING = text(f"select exists (select from queue_heads where {HAS_WAITING})")
 _WAKE = text("""
 select queue_heads_wake(:org_id, :first_1, :first_2, :first_3, :first_4, :first_5)
 """)
-_SET = text("""
-update queue_heads h set clock = x.clock, taken = x.taken, retry_at = x.retry_at,
-    lines_after = x.lines_after
+_SET = text(f"""
+update queue_heads h set clock = x.clock, taken = x.taken, lines_after = x.lines_after,
+    retry_at = case when x.is_blocked then {NOW} + :blocked_s end
 from jsonb_to_recordset(cast(:rows as jsonb))
-    as x(org_id text, clock float, taken bigint, retry_at float, lines_after text)
+    as x(org_id text, clock float, taken bigint, is_blocked boolean, lines_after text)
 where h.org_id = x.org_id
 """)
 
@@ -240,18 +236,17 @@ def write_heads(session: PlatformSession, updates: Sequence[HeadUpdate]) -> None
     """Write what a claim has found and taken into the heads that it has locked."""
     if not updates:
         return
-    now = session.execute(text(f"select {NOW}")).scalar_one()
     rows = [
         {
             "org_id": each.org_id,
             "clock": each.share.clock,
             "taken": each.share.taken,
-            "retry_at": now + BLOCKED_S if each.is_blocked else None,
+            "is_blocked": each.is_blocked,
             "lines_after": each.lines_after,
         }
         for each in updates
     ]
-    session.execute(_SET, {"rows": json.dumps(rows)})
+    session.execute(_SET, {"rows": json.dumps(rows), "blocked_s": BLOCKED_S})
 
 
 def refresh_heads(session: PlatformSession, ids: Sequence[OrgId]) -> None:
@@ -264,6 +259,11 @@ def refresh_heads(session: PlatformSession, ids: Sequence[OrgId]) -> None:
     if free:
         values = {"ids": free, "after": [None] * len(free), "most": MAX_LINES}
         session.execute(_REFRESH, values)
+
+
+def tells_of_waiting(session: PlatformSession) -> bool:
+    """Say whether any head tells of executions that wait, whether they may start or not."""
+    return session.execute(_TELLS_OF_WAITING).scalar_one()
 
 
 def sweep_heads(session: PlatformSession) -> int:
@@ -286,7 +286,7 @@ def wake_head(session: OrgSession, first: Mapping[int, datetime]) -> None:
     """
     values = {
         f"first_{priority}": first[priority].timestamp() if priority in first else None
-        for priority in range(1, 6)
+        for priority in _PRIORITIES
     }
     session.execute(_WAKE, {"org_id": session.org_id, **values})
 

@@ -1,10 +1,12 @@
 """The queue's heads: never late, whatever comes and goes, and all that a claim needs to read."""
 
 import random
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from domain.clock import utc_now
 from domain.errors import TenantryError
@@ -117,6 +119,45 @@ def test_heads_that_tell_nothing_are_found_by_the_first_claim(database: Database
     with database.for_platform() as session:
         session.execute(text("update queue_heads set first_3 = null"))
     assert of_org(claim(database)) == {ACME: 3}
+
+
+def test_heads_are_swept_by_no_claim_while_one_tells_of_what_waits(database: Database):
+    workflow = simple_workflow(database, ACME)
+    fill(database, ACME, workflow, 3)
+    with database.org(ACME, user_id=ADMIN) as session:
+        set_workflow_limits(session, workflow.id, WorkflowLimits(is_paused=True))
+    with statements_of(database) as said:
+        for _ in range(3):
+            assert claim(database) == []
+    assert [each for each in said if "from organizations) o" in each] == []
+
+
+def test_who_can_start_nothing_of_many_reads_them_in_few_steps(
+    database: Database, superuser: Connection
+):
+    make_many(superuser, 300)
+    superuser.execute(text("update workflow_versions set agent_types = '{another}'"))
+    lacking = Claimant(
+        name="w", lease_s=60, runs=16, free_runs=16, free_executions=9, agent_types=["probe"]
+    )
+    with statements_of(database) as said, database.for_platform() as session:
+        assert claim_runs(session, lacking) == []
+    assert 1 < sum("as best" in each for each in said) <= 5
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[str]]:
+    """Collect the statements that the platform's role sends."""
+    said: list[str] = []
+
+    def note(*given: object) -> None:
+        said.append(str(given[2]))
+
+    event.listen(database.platform, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        event.remove(database.platform, "before_cursor_execute", note)
 
 
 def test_claimers_take_different_ones_of_many_organizations_without_waiting(
