@@ -12,9 +12,9 @@ from domain.executions import Trigger
 from domain.ids import ExecutionId, OrgId, WorkflowId
 from domain.runs import ClaimedRun
 from persistence.carried_types import lacks_types
+from persistence.new_runs import NewRun, add_runs, assign_executions
 from persistence.queue import may_start
 from persistence.queue_heads import WAITS
-from persistence.runs import add_run
 from persistence.sessions import PlatformSession
 
 _FROM = f"""
@@ -39,10 +39,6 @@ _TAKE = text(f"""
 select e.id {_FROM} and e.org_id = :org_id and e.workflow_id = :workflow_id
     and e.workflow_version = :version and e.run_size_limit is not distinct from :run_size_limit
 order by e.id limit :most for update of e skip locked
-""")
-_ASSIGN = text("""
-update executions set run_id = :run_id, lease_token = :lease_token
-where org_id = :org_id and id = any(:ids)
 """)
 _TIDY = text("""
 delete from isolations i using executions e where e.org_id = i.org_id and e.id = i.execution_id
@@ -95,16 +91,7 @@ def claim_isolated(
     if not rows:
         return None
     ids = [ExecutionId(row.id) for row in rows]
-    run = add_run(
-        session,
-        org_id,
-        workflow_id,
-        first.workflow_version,
-        worker=worker,
-        lease_s=lease_s,
-        size=len(ids),
-    )
-    session.execute(
-        _ASSIGN, {"org_id": org_id, "ids": ids, "run_id": run.id, "lease_token": run.lease_token}
-    )
+    wanted = NewRun(org_id, workflow_id, first.workflow_version, len(ids))
+    (run,) = add_runs(session, [wanted], worker=worker, lease_s=lease_s)
+    assign_executions(session, [(run, ids)])
     return ClaimedRun(run, ids, Trigger(first.trigger))

@@ -1,12 +1,12 @@
-"""The rows of a claim's runs, made in one statement."""
+"""The rows of a claim's runs, and what they carry: each in one statement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import select, text
 
-from domain.ids import OrgId, WorkflowId, new_run_id
+from domain.ids import ExecutionId, OrgId, RunId, WorkflowId, new_run_id
 from domain.runs import Run
 from persistence.runs import to_run
 from persistence.sessions import PlatformSession
@@ -47,6 +47,30 @@ def add_runs(
     return [by_id[id] for id in ids]
 
 
+def assign_executions(
+    session: PlatformSession, carried: Sequence[tuple[Run, Sequence[ExecutionId]]]
+) -> None:
+    """Have runs carry executions, which the caller has locked."""
+    org_ids: list[OrgId] = []
+    ids: list[ExecutionId] = []
+    run_ids: list[RunId] = []
+    tokens: list[UUID] = []
+    for run, own in carried:
+        org_ids += [run.org_id] * len(own)
+        ids += own
+        run_ids += [run.id] * len(own)
+        tokens += [run.lease_token] * len(own)
+    if ids:
+        values = {"org_ids": org_ids, "ids": ids, "run_ids": run_ids, "tokens": tokens}
+        session.execute(_ASSIGN, values)
+
+
+_ASSIGN = text("""
+update executions e set run_id = x.run_id, lease_token = x.lease_token
+from unnest(cast(:org_ids as text[]), cast(:ids as text[]), cast(:run_ids as text[]),
+    cast(:tokens as uuid[])) as x(org_id, id, run_id, lease_token)
+where e.org_id = x.org_id and e.id = x.id
+""")
 # As text: of many rows SQLAlchemy would make a statement anew for each claim.
 _ADD_RUNS = select(RunRow).from_statement(
     text("""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -12,7 +11,7 @@ from domain.ids import ExecutionId, OrgId
 from domain.lost_runs import count_together
 from domain.queue_shares import Rules, WaitingLine, WorkerRoom, level_of
 from domain.runs import ClaimedRun
-from persistence.new_runs import NewRun, add_runs
+from persistence.new_runs import NewRun, add_runs, assign_executions
 from persistence.queue_heads import (
     IN_LINE,
     MAX_LINES,
@@ -55,12 +54,6 @@ where {IN_LINE} and org_id = :org_id and workflow_id = :workflow_id
     and id > :after
 order by id limit :most for update skip locked
 """)
-_ASSIGN = text("""
-update executions e set run_id = x.run_id, lease_token = x.lease_token
-from unnest(cast(:org_ids as text[]), cast(:ids as text[]), cast(:run_ids as text[]),
-    cast(:tokens as uuid[])) as x(org_id, id, run_id, lease_token)
-where e.org_id = x.org_id and e.id = x.id
-""")
 _COUNT = text(f"""
 select o.org_id, w.waiting from unnest(cast(:ids as text[])) as o(org_id) cross join lateral (
     select count(*) as waiting from (
@@ -94,7 +87,7 @@ class Claimant:
 @dataclass(frozen=True, slots=True)
 class _Taken:
     line: WaitingLine
-    ids: Sequence[str]
+    ids: Sequence[ExecutionId]
     trigger: str
 
 
@@ -232,7 +225,7 @@ class Claim:
             return
         self._last_ids[line] = rows[-1].id
         self._waiting[line.org_id] -= len(rows)
-        self._taken.append(_Taken(line, [row.id for row in rows], rows[0].trigger))
+        self._taken.append(_Taken(line, [ExecutionId(row.id) for row in rows], rows[0].trigger))
 
     def _write(self) -> list[ClaimedRun]:
         runs = add_runs(
@@ -244,26 +237,16 @@ class Claim:
             worker=self._claimant.name,
             lease_s=self._claimant.lease_s,
         )
-        org_ids: list[OrgId] = []
-        ids: list[str] = []
-        run_ids: list[str] = []
-        tokens: list[UUID] = []
-        for run, taken in zip(runs, self._taken, strict=True):
-            org_ids += [run.org_id] * len(taken.ids)
-            ids += taken.ids
-            run_ids += [run.id] * len(taken.ids)
-            tokens += [run.lease_token] * len(taken.ids)
-        if ids:
-            values = {"org_ids": org_ids, "ids": ids, "run_ids": run_ids, "tokens": tokens}
-            self._session.execute(_ASSIGN, values)
+        claimed = [
+            ClaimedRun(run, taken.ids, Trigger(taken.trigger))
+            for run, taken in zip(runs, self._taken, strict=True)
+        ]
+        assign_executions(self._session, [(each.run, each.execution_ids) for each in claimed])
         self._write_heads()
         if self._plan.time > self._time:
             # Last, for all claimers write it.
             self._session.execute(_ADVANCE, {"time": self._plan.time})
-        return [
-            ClaimedRun(run, [ExecutionId(id) for id in taken.ids], Trigger(taken.trigger))
-            for run, taken in zip(runs, self._taken, strict=True)
-        ]
+        return claimed
 
     def _write_heads(self) -> None:
         served = {each.line.org_id for each in self._taken}

@@ -26,15 +26,25 @@ def add_prefect_run(
     lease_s: float,
 ) -> Run:
     """Make the row of a run that Prefect made; return the first one if there is one already."""
-    return add_run(
-        session,
-        org_id,
-        workflow_id,
-        version,
-        worker=worker,
-        lease_s=lease_s,
-        flow_run_id=flow_run_id,
+    row = session.scalar(
+        insert(RunRow)
+        .values(
+            id=new_run_id(),
+            org_id=org_id,
+            workflow_id=workflow_id,
+            workflow_version=version,
+            worker=worker,
+            lease_token=uuid4(),
+            lease_expires_at=_until(lease_s),
+            prefect_flow_run_id=flow_run_id,
+        )
+        .on_conflict_do_nothing(index_elements=["prefect_flow_run_id"])
+        .returning(RunRow)
     )
+    if row is None:
+        query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
+        row = session.scalars(query).one()
+    return to_run(row)
 
 
 def find_run(session: PlatformSession, flow_run_id: UUID) -> Run | None:
@@ -287,40 +297,6 @@ def close_run(session: OrgSession, run_id: RunId) -> None:
         .where(RunRow.id == run_id, RunRow.closed_at.is_(None))
         .values(closed_at=func.now(), closed_as=StateType.CRASHED.value)
     )
-
-
-def add_run(
-    session: PlatformSession,
-    org_id: OrgId,
-    workflow_id: WorkflowId,
-    version: int,
-    *,
-    worker: str,
-    lease_s: float,
-    size: int = 1,
-    flow_run_id: UUID | None = None,
-) -> Run:
-    """Make the row of a run for `size` executions; with a known flow run, return the first one."""
-    row = session.scalar(
-        insert(RunRow)
-        .values(
-            id=new_run_id(),
-            org_id=org_id,
-            workflow_id=workflow_id,
-            workflow_version=version,
-            worker=worker,
-            lease_token=uuid4(),
-            lease_expires_at=_until(lease_s),
-            prefect_flow_run_id=flow_run_id,
-            size=size,
-        )
-        .on_conflict_do_nothing(index_elements=["prefect_flow_run_id"])
-        .returning(RunRow)
-    )
-    if row is None:
-        query = select(RunRow).where(RunRow.prefect_flow_run_id == flow_run_id)
-        row = session.scalars(query).one()
-    return to_run(row)
 
 
 def is_suspended() -> ColumnElement[bool]:
