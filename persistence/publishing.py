@@ -1,7 +1,7 @@
 """Which workflows are to be published to Prefect: rows that triggers write and the steward ends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select, text
@@ -86,31 +86,19 @@ def list_due(session: PlatformSession, *, most: int) -> list[Publication]:
 
     Ends those that are nothing to publish: drafts that never ran, and workflows that are gone.
     """
-    due = session.execute(_DUE, {"most": most}).all()
+    due = session.execute(_DUE, {"most": most}).mappings().all()
     if not due:
         return []
-    ids = [row.workflow_id for row in due]
     runs = WorkflowRow.draft_version.is_distinct_from(WorkflowRow.version)
-    rows = session.scalars(select(WorkflowRow).where(WorkflowRow.id.in_(ids), runs))
-    workflows = {row.id: (to_workflow(row), row.published) for row in rows}
-    schedules: dict[str, list[Schedule]] = {}
-    for schedule in list_schedules_of(session, [WorkflowId(id) for id in workflows]):
-        schedules.setdefault(schedule.workflow_id, []).append(schedule)
+    query = select(WorkflowRow).where(WorkflowRow.id.in_([row["workflow_id"] for row in due]), runs)
+    known = {each.workflow.id: each for each in _read(session, session.scalars(query).all())}
     found: list[Publication] = []
     for row in due:
-        if row.workflow_id not in workflows:
-            session.execute(
-                _DONE,
-                {
-                    "org_id": row.org_id,
-                    "workflow_id": row.workflow_id,
-                    "revision": row.revision,
-                },
-            )
-            continue
-        workflow, published = workflows[row.workflow_id]
-        own = schedules.get(row.workflow_id, [])
-        found.append(Publication(workflow, own, published, row.revision, row.tries))
+        publication = known.get(row["workflow_id"])
+        if publication is not None:
+            found.append(replace(publication, revision=row["revision"], tries=row["tries"]))
+        else:
+            session.execute(_DONE, dict(row))
     return found
 
 
