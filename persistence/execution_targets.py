@@ -66,6 +66,7 @@ class TargetStatement:
 
     @classmethod
     def of(cls, rest: str) -> "TargetStatement":
+        """Put both before the rest of a statement, which reads from `target`."""
         return cls(
             *(
                 text(_TARGET.format(match=match, missing=_MISSING) + rest)
@@ -94,6 +95,7 @@ class Target:
 def find_target(
     session: OrgSession, wish: ExecutionWish, statement: TargetStatement, values: dict[str, Any]
 ) -> Target | None:
+    """Run a statement about the workflow that is meant; `None` if there is no such one."""
     values = {"workflow": wish.workflow, "version": wish.version, **values}
     row = None
     if _WORKFLOW_ID.fullmatch(wish.workflow):
@@ -140,12 +142,14 @@ def find_refusal(
 
 
 def is_in_time(deadline: datetime | None, now: datetime) -> bool:
+    """Say whether a deadline is one that is kept; none is."""
     return deadline is None or now < deadline <= now + MAX_DEADLINE
 
 
 def make_entry(
     session: OrgSession, action: str, kind: str, id: str, target: Target, at: datetime
 ) -> AuditEntry:
+    """Make the audit entry of a request for executions."""
     return AuditEntry(
         action=action,
         resource_type=kind,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import cast
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.clock import utc_now
@@ -82,9 +82,5 @@ def _drop_old(session: OrgSession) -> None:
         .limit(_MAX_DROPPED)
         .with_for_update(skip_locked=True)
     )
-    for operation, key in session.execute(old).all():
-        session.execute(
-            delete(IdempotencyKeyRow).where(
-                IdempotencyKeyRow.operation == operation, IdempotencyKeyRow.key == key
-            )
-        )
+    own = tuple_(IdempotencyKeyRow.operation, IdempotencyKeyRow.key)
+    session.execute(delete(IdempotencyKeyRow).where(own.in_(old)))
