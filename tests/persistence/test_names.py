@@ -1,6 +1,7 @@
 """Creating never replaces what has another name, and says what it replaces."""
 
 import pytest
+from sqlalchemy import event
 
 from persistence.connectors import set_connector, set_dataset
 from persistence.workflow_errors import WorkflowNameTaken
@@ -39,6 +40,21 @@ def test_long_names_that_differ_at_their_end_are_found_too(database):
     with database.org(ACME) as session:
         found = [find_named(session, name) for name in names]
     assert [each.id for each in found if each] == [workflow.id for workflow in made]
+
+
+def test_a_name_like_many_others_costs_no_more_statements(database):
+    statements: list[str] = []
+
+    def count(*given: object) -> None:
+        statements.append(str(given[2]))
+
+    event.listen(database.app, "before_cursor_execute", count)
+    counts: list[int] = []
+    for number in range(1, 31):
+        simple_workflow(database, ACME, name="C" + "+" * number)
+        counts.append(len(statements))
+        statements.clear()
+    assert counts[29] == counts[2]
 
 
 def test_setting_a_connector_or_a_data_set_says_what_it_replaced(database):
