@@ -64,10 +64,7 @@ def get_org_name(session: PlatformSession, org_id: OrgId) -> str:
     Raises:
         OrganizationNotFound: there is none.
     """
-    name = session.scalar(select(OrganizationRow.name).where(OrganizationRow.id == org_id))
-    if name is None:
-        raise OrganizationNotFound(org_id)
-    return name
+    return _get_org(session, org_id).name
 
 
 def get_org_slug(session: PlatformSession, org_id: OrgId) -> str:
@@ -76,7 +73,11 @@ def get_org_slug(session: PlatformSession, org_id: OrgId) -> str:
     Raises:
         OrganizationNotFound: there is none.
     """
-    slug = session.scalar(select(OrganizationRow.slug).where(OrganizationRow.id == org_id))
-    if slug is None:
+    return _get_org(session, org_id).slug
+
+
+def _get_org(session: PlatformSession, org_id: OrgId) -> OrganizationRow:
+    found = session.scalar(select(OrganizationRow).where(OrganizationRow.id == org_id))
+    if found is None:
         raise OrganizationNotFound(org_id)
-    return slug
+    return found
