@@ -37,26 +37,38 @@ order by w.id
 """)
 _ENDS = """
 select e.id, e.status, array_remove(array_agg(a.said), null) as actions
-from executions e
-left join (
-    select org_id, resource_id as execution_id, action as said
-    from audit_logs where action = any(:ends)
-    union all
-    select org_id, execution_id,
-        coalesce('execution.' || lower(details ->> 'status'), action) as said
-    from audit_logs where execution_id is not null and action = :executed
-) a on a.org_id = e.org_id and a.execution_id = e.id
-where e.completed_at is not null {range}
+from executions e left join {entries} where e.completed_at is not null {range}
 group by e.id, e.status
 having count(a.said) <> 1 or min(a.said) <> 'execution.' || lower(e.status)
 order by e.id limit :limit
 """
-_ALL_ENDS = text(_ENDS.format(range=""))
+# An end stands in one of two forms: on its execution, or on its workflow and naming it.
+_ENTRIES = """
+    select org_id, resource_id as execution_id, action as said
+    from audit_logs where action = any(:ends) {of_first}
+    union all
+    select org_id, execution_id, coalesce('execution.' || lower(details ->> 'status'), action)
+    from audit_logs where execution_id is not null and action = :executed {of_second}
+"""
+# Of all, the trail is read once. Of a few, each one's entries are looked up: joined as a whole, the
+# planner would read all of the trail for them as well.
+_ALL_ENDS = text(
+    _ENDS.format(
+        entries=f"""({_ENTRIES.format(of_first="", of_second="")}) a
+            on a.org_id = e.org_id and a.execution_id = e.id""",
+        range="",
+    )
+)
+_ENTRIES_OF_ONE = _ENTRIES.format(
+    of_first="and org_id = e.org_id and resource_id = e.id",
+    of_second="and org_id = e.org_id and execution_id = e.id",
+)
 # The events of a span name the executions that moved in it, whenever they were created.
 _RECENT_ENDS = text(
     _ENDS.format(
+        entries=f"lateral ({_ENTRIES_OF_ONE}) a on true",
         range="""and e.id in (
-    select unnest(v.execution_ids) from events v where v.at >= :since)"""
+    select unnest(v.execution_ids) from events v where v.at >= :since)""",
     )
 )
 _RECOUNT = text("""

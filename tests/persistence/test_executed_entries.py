@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from domain.audit import AuditEntry, entry_hash
 from domain.clock import utc_now
@@ -160,3 +160,33 @@ def test_drift_takes_one_end_in_either_form_and_not_one_in_each(database, ended,
     with database.org(ACME) as session:
         (repeated,) = find_audit_drift(session, since=since)
     assert (repeated.kind, repeated.subject) == (DriftKind.AUDIT_REPEATED, ids[0])
+
+
+def test_a_look_at_what_moved_of_late_reads_none_of_the_trail_but_that(
+    database: Database, superuser: Connection
+):
+    workflow = simple_workflow(database, ACME)
+    execution = queue(database, ACME, workflow)
+    superuser.execute(
+        text(
+            "insert into audit_logs (id, org_id, action, resource_type, resource_id, details,"
+            " success, timestamp, seq, prev_hash, hash, execution_id, format) select"
+            " 'audit_' || n, :org, :action, 'workflow', :workflow, '{}', true, now(), 1000 + n,"
+            " 'a', 'b', 'exec_' || n, 2 from generate_series(1, 5000) n"
+        ),
+        {"org": ACME, "action": EXECUTED, "workflow": workflow.id},
+    )
+    superuser.execute(text("vacuum analyze"))
+    with database.org(ACME, user_id=ADMIN) as session:
+        finish_executions(
+            session, [ending(execution)], at=utc_now(), started_at=utc_now(), state=None
+        )
+    read = text(
+        "select seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
+        " where relname = 'audit_logs'"
+    )
+    before = superuser.execute(read).scalar_one()
+    with database.org(ACME) as session:
+        assert find_audit_drift(session, since=utc_now() - timedelta(minutes=1)) == []
+        session.execute(text("select pg_stat_force_next_flush()"))
+    assert superuser.execute(read).scalar_one() - before < 100
